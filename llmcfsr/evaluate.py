@@ -151,7 +151,7 @@ def _rank(block, negative, top):
         sampled = above_tied(few, torch.zeros(len(at), dtype=torch.int64))
     row,item = seen(cases, at)
     y.view(-1)[torch.from_numpy(row*y.shape[1]+item)] = -torch.inf
-    first = first_k(y, top) if top else None
+    first = first_k(y, top, block.room) if top else None
     y.scatter_(1, target[:,None], own)
     left_out = np.bincount(row[item!=cases.target[at][row]], minlength=len(at))
     return above_tied(y, target, block.room), cases.inter.n_items-left_out, sampled, first

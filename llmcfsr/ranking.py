@@ -7,7 +7,7 @@ __all__ = ['above_tied', 'hit', 'ndcg', 'mrr', 'first_k']
 import numpy as np
 import torch
 from torch import Tensor
-from .core import InputError, check
+from .core import InputError
 
 # %% ../nbs/40_ranking.ipynb #ae3475ee
 def above_tied(
@@ -69,13 +69,15 @@ def mrr(
 
 # %% ../nbs/40_ranking.ipynb #8e2625e8
 def first_k(
-    scores:Tensor, # [n,V+1], -inf for what must not be listed
-    k:int,         # length of the lists
-)->Tensor:         # int64 [n,k] columns, best first, 0 where nothing is left
+    scores:Tensor,      # [n,V+1], -inf for what must not be listed
+    k:int,              # length of the lists
+    buffer:Tensor=None, # [n,V+1] float, overwritten; made if None
+)->Tensor:              # int64 [n,k] columns, best first, 0 where nothing is left
     "The `k` best columns of each row, equal scores in the order of the columns"
     n,width = scores.shape; size = min(_cutoff(k), width)
     value,at = scores.topk(size, dim=1)
-    contested = (scores>=value[:,-1:]).sum(1) > size
+    buffer = torch.empty_like(scores, dtype=torch.float32) if buffer is None else buffer
+    contested = torch.ge(scores, value[:,-1:], out=buffer).sum(1) > size
     if contested.any():
         value_,at_ = scores[contested].sort(dim=1, descending=True, stable=True)
         value[contested],at[contested] = value_[:,:size],at_[:,:size]
