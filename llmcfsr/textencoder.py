@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['POOLS', 'PACKAGES', 'mean_pool', 'last_pool', 'first_pool', 'TextEncoder', 'weights', 'base_print', 'adapter_print',
            'tiny_tokenizer', 'tiny_encoder', 'with_padding', 'token_ids', 'pad', 'forward', 'length_batches', 'embed',
-           'encode', 'find_model', 'saved_pool', 'pick_device', 'load_encoder']
+           'encode', 'find_model', 'saved_pool', 'pick_device', 'can_fetch', 'load_encoder']
 
 # %% ../nbs/12_textencoder.ipynb #6e2e9811
 import importlib.util, inspect, os, warnings
@@ -225,6 +225,23 @@ def pick_device(
     return device, torch.bfloat16 if device.startswith('cuda') and torch.cuda.is_bf16_supported() else torch.float32
 
 # %% ../nbs/12_textencoder.ipynb #97fb3234
+def can_fetch(timeout:float=4.)->bool:
+    "May and can models be fetched? False with HF_HUB_OFFLINE or where the host does not answer"
+    import socket, urllib.parse
+    if os.environ.get('HF_HUB_OFFLINE', '0').upper() in ('1', 'TRUE', 'YES', 'ON'): return False
+    if any(os.environ.get(k) for k in ('HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy')): return True
+    host = urllib.parse.urlparse(os.environ.get('HF_ENDPOINT') or 'https://huggingface.co')
+    try: socket.create_connection((host.hostname, host.port or (443 if host.scheme=='https' else 80)), timeout).close()
+    except OSError: return False
+    return True
+
+def _read(where, dtype, **kwargs):
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+    if os.environ.get('LLMCFSR_PROGRESS') == '0': logging.disable_progress_bar()
+    return AutoTokenizer.from_pretrained(where, **kwargs), AutoModel.from_pretrained(where, dtype=dtype, use_safetensors=True, **kwargs)
+
+# %% ../nbs/12_textencoder.ipynb #f575e584
 def load_encoder(
     name:str,           # minilm, a folder, or a Hugging Face id
     pool:str=None,      # mean, last or first; what the model states if None
@@ -232,14 +249,14 @@ def load_encoder(
     max_tokens:int=256, # longer texts are cut
 )->TextEncoder:
     "Open an encoder or decoder through `transformers`, frozen and in evaluation mode"
-    where = find_model(name); device,dtype = pick_device(device)
-    from transformers import AutoModel, AutoTokenizer
+    where = find_model(name); device,dtype = pick_device(device); fetched = True
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where)
-        model = AutoModel.from_pretrained(where, dtype=dtype, use_safetensors=True)
+        try: tokenizer,model = _read(where, dtype, local_files_only=True)
+        except OSError:
+            if os.path.isdir(where) or not (fetched := can_fetch()): raise
+            tokenizer,model = _read(where, dtype)
     except (OSError, ValueError, KeyError) as e:
-        offline = 'HF_HUB_OFFLINE is set' if os.environ.get('HF_HUB_OFFLINE', '0') not in ('', '0') else 'is there a network?'
-        reason = str(e).strip().split('\n')[0][:160]
-        raise InputError(f"encoder {name!r} could not be opened ({reason}): check the name; {offline}; a folder with config, tokenizer and safetensors, minilm and tfidf need no network") from e
+        reason = str(e).strip().split('\n')[0][:160] if fetched else 'it is not in the local cache and there is no network, or HF_HUB_OFFLINE is set'
+        raise InputError(f"encoder {name!r} could not be opened ({reason}): check the name, or take a folder with config, tokenizer and model.safetensors; minilm and tfidf need no network") from e
     limit = min(max_tokens, getattr(model.config, 'max_position_embeddings', None) or max_tokens, tokenizer.model_max_length)
     return TextEncoder(with_padding(tokenizer), model.to(device).eval().requires_grad_(False), pool or saved_pool(where), limit, name)
