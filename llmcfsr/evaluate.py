@@ -29,7 +29,7 @@ def _look(scorer, histories, n_items):
         raise InputError(f"scores must be a float32 array of shape {(len(histories), n_items+1)}, got {getattr(y, 'dtype', type(y).__name__)} {getattr(y, 'shape', '')}: one column an item and column 0 for padding")
     if not (y[:,0] == -np.inf).all(): raise InputError(f"column 0 of the scores is padding and must be -inf, got {y[0,0]}")
     if not np.isfinite(y[:,1:]).all(): raise InputError("scores of items must be finite; what does not compete is decided by the evaluation")
-    return y
+    return y[:,1:].copy()
 
 # %% ../nbs/41_evaluate.ipynb #813168b3
 def check_scorer(
@@ -43,12 +43,12 @@ def check_scorer(
     if getattr(scorer, 'n_items', None) != V: raise InputError(f"scorer.n_items is {getattr(scorer, 'n_items', None)} and the data have {V} items: give a scorer of the same catalogue")
     histories = [cases.history(i).copy() for i in np.unique(np.linspace(0, len(cases.user)-1, n).astype(int))]
     before = [h.copy() for h in histories]
-    y = _look(scorer, histories, V).copy(); room = tol*np.abs(y[:,1:]).max(initial=1)
+    y = _look(scorer, histories, V); room = tol*np.abs(y).max(initial=1)
     if any((h!=b).any() for h,b in zip(histories, before)): raise InputError("scores changed the histories it was given: work on a copy")
-    alone = np.concatenate([_look(scorer, [h], V).copy() for h in histories])
-    if np.abs(alone-y)[:,1:].max() > room: raise InputError(f"a history alone and the same history in a batch differ by {np.abs(alone-y)[:,1:].max():.2g}: padding or dropout leaks into the scores")
+    alone = np.concatenate([_look(scorer, [h], V) for h in histories])
+    if np.abs(alone-y).max() > room: raise InputError(f"a history alone and the same history in a batch differ by {np.abs(alone-y).max():.2g}: padding or dropout leaks into the scores")
     back = _look(scorer, histories[::-1], V)[::-1]
-    if np.abs(back-y)[:,1:].max() > room: raise InputError(f"the order of the histories changes their scores by {np.abs(back-y)[:,1:].max():.2g}")
+    if np.abs(back-y).max() > room: raise InputError(f"the order of the histories changes their scores by {np.abs(back-y).max():.2g}")
 
 # %% ../nbs/41_evaluate.ipynb #787b7506
 @dataclass(frozen=True)
