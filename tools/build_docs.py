@@ -42,6 +42,16 @@ def bibliography(path):
         out[key] = dict(who=who, year=f.get('year', 'n.d.'), full=f"{names} ({f.get('year', 'n.d.')}). *{f.get('title', '')}*. {where}.{link}")
     return out
 
+def align(table):
+    "Numbers of a pandas table to the right, words to the left, column by column"
+    rows = [re.findall(r'<t[hd][^>]*>(.*?)</t[hd]>', r, re.S) for r in re.findall(r'<tr.*?</tr>', table[0], re.S)]
+    width = max(map(len, rows), default=0); body = rows[table[0].split('<tbody>')[0].count('<tr'):]
+    numeric = [bool(body) and all(len(r)==width and re.fullmatch(r'[-+−]?[\d.,]+(e-?\d+)?%?|NaN|nan|[-–—]?', r[i].strip()) for r in body) for i in range(width)]
+    def row(m):
+        n = iter(numeric) if len(re.findall(r'<t[hd]', m[0]))==width else iter([])
+        return re.sub(r'<(t[hd])', lambda k: f'<{k[1]} class="num"' if next(n, False) else k[0], m[0])
+    return re.sub(r'<tr.*?</tr>', row, re.sub(r'<tr style="[^"]*"', '<tr', table[0].replace(' border="1"', '')), flags=re.S)
+
 class Page:
     "One staged notebook or Markdown page"
     def __init__(self, path):
@@ -90,6 +100,7 @@ class Page:
         for c in self.nb['cells']:
             if c['cell_type']=='markdown': c['source'] = links(outside_code(prose, c['source']))
             for o in c.get('outputs', []):
+                if html := o.get('data', {}).get('text/html'): o['data']['text/html'] = re.sub(r'<table.*?</table>', align, ''.join(html), flags=re.S)
                 if text := o.get('data', {}).get('text/markdown'): o['data']['text/markdown'] = links(outside_code(prose, ''.join(text)))
         if self.cited:
             items = '\n\n'.join(f'[]{{#ref-{k}}}{refs[k]["full"]}' for k in sorted(set(self.cited), key=lambda k: refs[k]['full']))

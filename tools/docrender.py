@@ -1,9 +1,11 @@
 "How a page shows its definitions: a table of the docments, then the code itself"
 import ast
+from execnb.shell import CaptureShell
 from fastcore.docments import DocmentTbl
+from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev.process import Processor
-from nbdev.processors import FilterDefaults, rm_export
+from nbdev.processors import FilterDefaults, exec_show_docs, rm_export
 from nbdev.showdoc import BasicMarkdownRenderer
 
 class TableRenderer(BasicMarkdownRenderer):
@@ -34,6 +36,20 @@ class ShowSource(Processor):
                 waiting.append(cell)
         self.nb.cells = kept + waiting
 
+class ShowFromLibrary(exec_show_docs):
+    "Only `show_doc` runs, on what the library exports: no cell of the notebook is executed again"
+    def begin(self):
+        self.k = CaptureShell()
+        lib, name = get_config().lib_path.name, next((c.directives_['default_exp'][0] for c in self.nb.cells if 'default_exp' in c.directives_), None)
+        load = f'import {lib}.{name} as it; globals().update(vars(it))' if name else ''
+        self.k.run_cell(f'{load}\nfrom nbdev.showdoc import show_doc')
+        if self.k.exc: raise RuntimeError(f'{lib}.{name} cannot be imported: {self.k.exc}') from self.k.exc
+    def __call__(self, cell):
+        if getattr(cell, 'has_sd', False) or cell.source.startswith('show_doc('): self.k.cell(cell)
+        if self.k.exc: raise RuntimeError(f'no documentation for {cell.source}') from self.k.exc
+
 class Filter(FilterDefaults):
     "nbdev's stages, with exported code shown rather than removed"
-    def base_procs(self): return [p for p in super().base_procs() if p is not rm_export] + [ShowSource]
+    def base_procs(self):
+        ours = {exec_show_docs: ShowFromLibrary, rm_export: ShowSource}
+        return [ours.get(p, p) for p in super().base_procs()]
