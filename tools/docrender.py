@@ -16,7 +16,7 @@ class TableRenderer(BasicMarkdownRenderer):
         try: table = DocmentTbl(self.sym)._repr_markdown_()
         except Exception: table = ''   # some things have no signature
         head = f"{link}{'#'*self.title_level} {self.nm}\n\n{self.docs or ''}\n\n"
-        return head + (table or f'```python\n{self.dm}\n```')
+        return head + (table or (f'```python\n{self.dm}\n```' if self.isfunc else ''))
 
 def defines(cell):
     "Whether the code says something of its own, rather than import it"
