@@ -5,7 +5,6 @@ __all__ = ['bce_loss', 'softmax_loss', 'align_loss', 'self_distil_loss', 'renumb
            'objective']
 
 # %% ../nbs/30_losses.ipynb #8accbb6e
-import dataclasses
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -64,10 +63,6 @@ def renumber(
     return there.nonzero()[:,0], [row[x] for x in ids]
 
 # %% ../nbs/30_losses.ipynb #0845b2c0
-def _renamed(batch, **changes):
-    "The batch with some of its tensors exchanged"
-    return dataclasses.replace(batch, **changes) if dataclasses.is_dataclass(batch) else batch._replace(**changes)
-
 def bce_part(
     model, # see above
     batch, # a `SeqBatch`
@@ -75,7 +70,7 @@ def bce_part(
     "Binary cross-entropy of a batch (@eq-bce); each item of the step is computed once"
     ids,(history,target,negative) = renumber([batch.history, batch.target, batch.negative], model.n_items)
     items = model.items(ids)
-    h = model.states_at(items, _renamed(batch, history=history, target=target, negative=negative))
+    h = model.states_at(items, batch._replace(history=history, target=target, negative=negative))
     at = target>0
     candidates = torch.cat([target[at][:,None], negative[at]], 1)               # [N,1+K]
     y = model.score(h, items.map(lambda e: e[candidates]))

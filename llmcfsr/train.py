@@ -51,7 +51,7 @@ def train_step(
     parts = objective(model, batch)
     optimizer.zero_grad(set_to_none=True); parts['total'].backward()
     if clip: torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    losses = {k:float(v) for k,v in parts.items()}
+    losses = {k:float(v.detach()) for k,v in parts.items()}
     if not all(map(math.isfinite, losses.values())): raise InputError(f"the loss became {losses}: lower lr (now {optimizer.param_groups[0]['lr']}) or set clip")
     optimizer.step()
     return losses
@@ -62,13 +62,6 @@ def peak_rss_mib()->float:
     try: import resource
     except ImportError: return None
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**20 if sys.platform=='darwin' else 2**10), 1)
-
-def _to(batch, device):
-    "The batch on the device"
-    fields = dataclasses.fields(batch) if dataclasses.is_dataclass(batch) else None
-    names = [f.name for f in fields] if fields else batch._fields
-    moved = {n:getattr(batch, n).to(device) for n in names if torch.is_tensor(getattr(batch, n))}
-    return dataclasses.replace(batch, **moved) if fields else batch._replace(**moved)
 
 # %% ../nbs/31_train.ipynb #1b85c251
 def epochs(
@@ -86,7 +79,7 @@ def epochs(
         seed_torch(config.seed, 'epoch', e); model.train()
         begun,total,targets = time.perf_counter(),{},0
         for batch in loader.epoch(e):
-            batch = _to(batch, device); n = int((batch.target>0).sum()); targets += n
+            batch = batch.to(device); n = int((batch.target>0).sum()); targets += n
             for k,v in train_step(model, batch, objective, optimizer, config.clip).items(): total[k] = total.get(k, 0)+n*v
             if tick: tick()
         if not targets: raise InputError("the loader gave no training target: users need at least two training interactions, see `describe_dataset`")
