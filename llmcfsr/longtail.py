@@ -77,7 +77,7 @@ def drawn_means(
     v = np.asarray(values, np.float64); n = len(v); g = rng(seed, 'bootstrap')
     if n < 1: raise InputError("there is no case to draw from: the group is empty")
     kind,count = np.unique(v, return_counts=True)
-    if len(kind) <= 50: return g.multinomial(n, count/n, size=draws) @ kind/n
+    if 12*len(kind) <= n: return g.multinomial(n, count/n, size=draws) @ kind/n
     step = max(1, 2**22//n)
     return np.concatenate([v[g.integers(0, n, (min(step, draws-i), n), dtype=np.int32)].mean(1) for i in range(0, draws, step)])
 
