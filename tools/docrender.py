@@ -25,16 +25,17 @@ def defines(cell):
 class ShowSource(Processor):
     "Exported code stands below its reference, folded, or open where its docstring names an equation; hidden cells go"
     def begin(self):
-        kept, waiting = [], []
+        kept, docs, waiting = [], [], []   # definitions of one cell stand in the order of the code, then the code
         for cell in self.nb.cells:
+            if getattr(cell, 'has_sd', False): docs.insert(0, cell); continue
+            kept += docs+waiting; docs, waiting = [], []
             d = set(getattr(cell, 'directives_', None) or {})
-            if not getattr(cell, 'has_sd', False): kept += waiting; waiting = []
             if cell.cell_type!='code' or not d & {'export', 'exports', 'exporti', 'hide', 'default_exp'}: kept.append(cell)
             elif d & {'export', 'exports'} and 'hide' not in d and defines(cell):
                 cell.outputs = []
                 cell.source = f'#| code-fold: {"show" if "@eq-" in cell.source else "true"}\n#| code-summary: "Code"\n{cell.source}'
                 waiting.append(cell)
-        self.nb.cells = kept + waiting
+        self.nb.cells = kept + docs + waiting
 
 class ShowFromLibrary(exec_show_docs):
     "Only `show_doc` runs, on what the library exports: no cell of the notebook is executed again"
