@@ -59,7 +59,7 @@ def save_adapter(
     if not adapter_print(encoder): raise InputError("there is no adapter to save: put one on with add_lora and tune it first")
     with writing_folder(folder) as tmp:
         encoder.model.peft_config['default'].base_model_name_or_path = encoder.name
-        encoder.model.save_pretrained(tmp); (tmp/'README.md').unlink(missing_ok=True)
+        encoder.model.save_pretrained(tmp, save_embedding_layers=False); (tmp/'README.md').unlink(missing_ok=True)
         write_json(tmp/'llmcfsr.json', dict(base=base_print(encoder), adapter=adapter_print(encoder), encoder=encoder.name, pool=encoder.pool))
 
 def load_adapter(
