@@ -16,7 +16,8 @@ def definitions(tree, prefix=''):
     "Every function and class with its qualified name"
     for n in ast.iter_child_nodes(tree):
         if isinstance(n, (ast.FunctionDef, ast.ClassDef)):
-            yield prefix+n.name, n
+            patched = isinstance(n, ast.FunctionDef) and any('patch' in ast.unparse(d) for d in n.decorator_list) and n.args.args[0].annotation
+            yield (f'{ast.unparse(patched)}.' if patched else prefix)+n.name, n
             yield from definitions(n, f'{prefix}{n.name}.')
 
 def notebook(path):
@@ -44,6 +45,6 @@ for decade, chapter in enumerate(CHAPTERS):
         title, _, eqs = books[p]
         print(f'### {title}\n')
         for n, (tex, label) in enumerate(eqs, 1):
-            code = [f'[`{name}`]({q.name}#{name.split(".__")[0].lower()}) in `{f.relative_to(cfg.config_path)}`, line {line}' for q,f,name,line in computing(label, modules)]
+            code = [f'[`{name}`]({q.name}#{name.lower()}) in `{f.relative_to(cfg.config_path)}`, line {line}' for q,f,name,line in computing(label, modules)]
             print(f'::: {{.equation-entry}}\n$$\n{tex.strip()}\n$$\n')
             print(f'[Equation {n} of {title}]({p.name}#{label})' + (f' · computed by {"; ".join(code)}' if code else '') + '\n:::\n')

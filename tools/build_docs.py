@@ -141,6 +141,15 @@ def check_site(out):
     if bad: sys.exit('\n'.join(bad))
     print(f'{len(pages)} pages, {sum(len(p.links) for p in pages.values())} links, none broken, nothing loaded from elsewhere')
 
+def settle(out):
+    "A link to a method that has no entry of its own leads to its class"
+    ids = {h.name: Links(h.read_text()).ids for h in out.rglob('*.html')}
+    for h in out.rglob('*.html'):
+        def up(m):
+            there = ids.get(m[1] or h.name, ())
+            return m[0] if m[2] in there or m[2].split('.')[0] not in there else f'href="{m[1]}#{m[2].split(".")[0]}"'
+        h.write_text(re.sub(r'href="([\w-]*(?:\.html)?)#([\w-]+\.[\w.-]+)"', up, h.read_text()))
+
 def localise(out, katex):
     "KaTeX and fonts from the site itself"
     shutil.copytree(katex, out/'site_libs/katex', ignore=lambda d, names: [n for n in names if not re.search(r'^(fonts|contrib|katex\.min\.(css|js)|auto-render\.min\.js|.*\.woff2)$', n)])
@@ -173,6 +182,7 @@ def main():
     subprocess.run([sys.executable, '-m', 'smalldocs.cli', 'render', str(stage), '--quiet', '--strict'], check=True)
     out = stage/cfg.doc_path.name
     localise(out, katex)
+    settle(out)
     check_site(out)
     shutil.rmtree(cfg.doc_path, ignore_errors=True); shutil.move(out, cfg.doc_path)
     shutil.rmtree(stage)
