@@ -7,7 +7,7 @@ __all__ = ['Backbone', 'Block', 'position_numbers', 'check_length', 'SASRec', 'B
 import torch
 from torch import nn, Tensor
 from .core import InputError
-from .attention import SelfAttention, causal_mask, two_way_mask
+from .attention import SelfAttention, Dropout, causal_mask, two_way_mask
 
 # %% ../nbs/22_backbones.ipynb #6fff205d
 class Backbone(nn.Module):
@@ -42,7 +42,7 @@ class Block(nn.Module):
         self.norm_a,self.norm_z = nn.LayerNorm(d, eps=1e-8),nn.LayerNorm(d, eps=1e-8)
         self.attention = SelfAttention(d, heads, dropout)
         self.W_1,self.W_2 = nn.Linear(d, d),nn.Linear(d, d)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self,
         x:Tensor,    # [B,T,D]
@@ -81,7 +81,7 @@ class SASRec(Backbone):
         self.d,self.max_len,self.mask,self.causal = d,max_len,mask,mask is causal_mask
         self.positions = nn.Embedding(max_len+1, d)
         self.blocks = nn.ModuleList(Block(d, heads, dropout) for _ in range(blocks))
-        self.norm,self.drop = nn.LayerNorm(d, eps=1e-8),nn.Dropout(dropout)
+        self.norm,self.drop = nn.LayerNorm(d, eps=1e-8),Dropout(dropout)
         for p in self.parameters():
             if p.ndim > 1: nn.init.xavier_normal_(p)
 
@@ -118,7 +118,7 @@ class GRU4Rec(Backbone):
         dropout:float=0., # of the inputs
     ):
         super().__init__()
-        self.max_len,self.drop = max_len,nn.Dropout(dropout)
+        self.max_len,self.drop = max_len,Dropout(dropout)
         self.gru = nn.GRU(d, d, layers, bias=False, batch_first=True)
         for p in self.parameters(): nn.init.xavier_normal_(p)
 

@@ -84,13 +84,13 @@ class LLMCFSR(nn.Module):
         self.config,self.n_items,d = config,n_items,config.d
         self.views,self.backbone = views,make_backbone(config)
         self.causal = self.backbone.causal
+        if not self.causal: self.masks = nn.ParameterDict({k:nn.Parameter(.4/d**.5*torch.randn(d)) for k,v in (('c', views.co), ('s', views.se)) if v is not None})
         self.embedding,self.sequence,self.prediction = None,None,None
         if 'embedding' in config.fuse:
             self.embedding = EmbeddingFusion(d, views.se.E.shape[1], config.facets, config.fusion_heads)
             level(self.embedding.facet, views.se.E[1:])
         if 'sequence' in config.fuse: self.sequence = SequenceFusion(d, config.fusion_heads, causal_mask if self.causal else two_way_mask)
         if 'prediction' in config.fuse: self.prediction = PredictionFusion(d)
-        if not self.causal: self.masks = nn.ParameterDict({k:nn.Parameter(.4/d**.5*torch.randn(d)) for k,v in (('c', views.co), ('s', views.se)) if v is not None})
 
     def items(self,
         ids:Tensor=None, # long [n], any order; all rows 0..V if None
@@ -179,8 +179,8 @@ def at_rows(
     at:Tensor,  # bool [B,T]
 )->Tensor:      # [N,D]
     "The vectors at the positions `at`, row by row"
-    x = x.flatten(0, 1)                                                      # [B,T,D] -> [B*T,D]
-    return x if at.all() else x.index_select(0, at.flatten().nonzero()[:,0])
+    x,row = x.flatten(0, 1),at.flatten().nonzero()[:,0]                      # [B,T,D] -> [B*T,D]
+    return x if len(row)==len(x) else x.index_select(0, row)
 
 @patch
 def states_at(self:LLMCFSR,
