@@ -22,6 +22,10 @@ def defines(cell):
     "Whether the code says something of its own, rather than import it"
     return any(not isinstance(o, (ast.Import, ast.ImportFrom)) for o in cell.parsed_() or [])
 
+def defined(cell):
+    "The names that the code defines, in order"
+    return [n for o in cell.parsed_() for n in ([o.name] if hasattr(o, 'name') else [t.id for t in getattr(o, 'targets', []) if isinstance(t, ast.Name)])]
+
 class ShowSource(Processor):
     "Exported code stands below its reference, folded, or open where its docstring names an equation; hidden cells go"
     def begin(self):
@@ -33,7 +37,8 @@ class ShowSource(Processor):
             if cell.cell_type!='code' or not d & {'export', 'exports', 'exporti', 'hide', 'default_exp'}: kept.append(cell)
             elif d & {'export', 'exports'} and 'hide' not in d and defines(cell):
                 cell.outputs = []
-                cell.source = f'#| code-fold: {"show" if "@eq-" in cell.source else "true"}\n#| code-summary: "Code"\n{cell.source}'
+                names = '' if any(hasattr(o, 'name') and o.name[0]!='_' for o in cell.parsed_()) else f": {', '.join(defined(cell))}"
+                cell.source = f'#| code-fold: {"show" if "@eq-" in cell.source else "true"}\n#| code-summary: "Code{names}"\n{cell.source}'
                 waiting.append(cell)
         self.nb.cells = kept + docs + waiting
 
