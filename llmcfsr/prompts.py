@@ -60,7 +60,9 @@ class Template:
         if len(set(self.fields)) < len(self.fields): raise InputError(f"template names a field twice: {self.fields}; name each once")
         if not self.fields: raise InputError("a template needs at least one field: name the attributes to write")
         if self.max_chars < 1: raise InputError(f"max_chars={self.max_chars}: give a length of at least 1")
-    def label(self, field:str)->str: return dict(self.labels).get(field) or ' '.join(words(field)) or field
+    def label(self, field:str)->str:
+        "The word that stands for a field"
+        return dict(self.labels).get(field) or ' '.join(words(field)) or field
 
 # %% ../nbs/10_prompts.ipynb #cea67b9e
 def pairs(
@@ -86,7 +88,8 @@ def render(
     order=None,        # fields to write, in this order; the template's own if None
 )->str:                # the text
     "The text of one item"
-    return write(template if order is None else replace(template, fields=tuple(order)), pairs(template if order is None else replace(template, fields=tuple(order)), attrs))
+    if order is not None: template = replace(template, fields=tuple(order))
+    return write(template, pairs(template, attrs))
 
 # %% ../nbs/10_prompts.ipynb #5902b3fa
 TEMPLATES = dict(

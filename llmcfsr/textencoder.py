@@ -52,9 +52,13 @@ class TextEncoder:
 
     def __post_init__(self): one_of(self.pool, POOLS, 'pool')
     @property
-    def device(self): return next(self.model.parameters()).device
+    def device(self):
+        "Where the model is"
+        return next(self.model.parameters()).device
     @property
-    def width(self)->int: return self.model.config.hidden_size
+    def width(self)->int:
+        "M, numbers a text"
+        return self.model.config.hidden_size
 
 # %% ../nbs/12_textencoder.ipynb #c791dd2c
 def _numbers(w:Tensor): return (w.float() if w.dtype in (torch.bfloat16, torch.float16) else w).detach().cpu().numpy()
