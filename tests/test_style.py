@@ -51,6 +51,13 @@ def test_import_direction(path):
     here = int(path.stem[:2])
     assert [m for m in imported(code(path)) if CHAPTER[m] > here or (CHAPTER[m]==here and m!=module(path))]==[]
 
+@each
+def test_imports_apart(path):
+    "A cell that imports does nothing else but set the environment: nbdev runs such cells alone when it stages the site"
+    def idle(n): return isinstance(n, (ast.Import, ast.ImportFrom)) or ast.unparse(n).startswith('os.environ')
+    mixed = [s for s in code(path) if not EXPORT.search(s) and '#| eval: false' not in s and any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(parse(s)))]
+    assert [s.strip().split('\n')[0] for s in mixed if not all(map(idle, parse(s).body))]==[]
+
 @pytest.mark.parametrize('mod', CHAPTER)
 def test_fire_doors(mod):
     "Text and model meet in one array; training is handed its validation; evaluation sees scores, not networks"
