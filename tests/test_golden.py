@@ -25,6 +25,12 @@ def read(path):
     return note, note['hyper_parameters'], load_file(path.with_suffix('.safetensors'))
 
 WORST = {}                                               # name -> largest share of the tolerance used
+@pytest.fixture(scope='module', autouse=True)
+def used():
+    "With `pytest -s`, how much of the tolerance each family used"
+    yield
+    for k,v in sorted(WORST.items()): print(f'\n{k:28} {v:.3f} of the tolerance', end='')
+
 def distance(got, want, rel=1e-5, base=1e-5):            # as a share of the tolerance: 1 is the limit
     got = torch.as_tensor(got).detach()
     assert got.shape == want.shape, (got.shape, want.shape)

@@ -53,12 +53,28 @@ class PaddedTransformer(SASRec):
         rows:int,     # of the position table
         mask=no_mask, # real -> bool [B,T,T]; another one makes another model
     ): super().__init__(d, blocks, heads, rows-1, 0., mask)
-    def place(self, x:Tensor, positions:Tensor)->Tensor: return self.d**.5*x+self.positions(positions)
-    def run(self, x:Tensor, real:Tensor)->Tensor: return super().run(x*real[...,None], real)
+    def place(self,
+        x:Tensor,         # [B,T,D] item vectors
+        positions:Tensor, # long [B,T] their numbers
+    )->Tensor:            # [B,T,D]
+        "Scaled vectors with their position vectors, the pads' too"
+        return self.d**.5*x+self.positions(positions)
+    def run(self,
+        x:Tensor,    # [B,T,D]
+        real:Tensor, # bool [B,T]
+    )->Tensor:       # [B,T,D]
+        "The blocks over vectors that are zero at pads"
+        return super().run(x*real[...,None], real)
 
+# %% ../../nbs/54_compat.ipynb #c0e2f4ba
 class PaddedGRU(GRU4Rec):
-    "One layer over all positions, whatever stands at the pads; no scaling, no positions"
-    def place(self, x:Tensor, positions:Tensor)->Tensor: return x
+    "One layer over all positions, whatever stands at the pads"
+    def place(self,
+        x:Tensor,         # [B,T,D] item vectors
+        positions:Tensor, # long [B,T], not used
+    )->Tensor:            # [B,T,D]
+        "The vectors as they are: no scaling, no positions"
+        return x
 
 # %% ../../nbs/54_compat.ipynb #2e8d6527
 class Release(nn.Module):
@@ -72,7 +88,11 @@ class Release(nn.Module):
         self.views,self.encoder = nn.ModuleList(views),encoder
         self.cross = None if cross is None else nn.ModuleList(cross)
 
-    def vectors(self, ids): return torch.cat([v(ids) for v in self.views], -1)
+    def vectors(self,
+        ids:Tensor, # long [...]
+    )->Tensor:      # [...,D']
+        "The views of items side by side"
+        return torch.cat([v(ids) for v in self.views], -1)
 
     def forward(self,
         seq:Tensor,       # long [B,T] ids
@@ -89,6 +109,7 @@ class Release(nn.Module):
         h:Tensor,   # [B,D'] features
         ids:Tensor, # long [B,K] candidates
     )->Tensor:      # [B,K]
+        "Inner products of features and candidates"
         return torch.einsum('bd,bkd->bk', h, self.vectors(ids))
 
 # %% ../../nbs/54_compat.ipynb #d9758e5a

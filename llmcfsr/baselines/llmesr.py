@@ -105,8 +105,8 @@ class Watched:
     def __init__(self,
         model, # what is watched
     ): self.model,self.h = model,None
-    def __getattr__(self, name): return getattr(self.model, name)
-    def states_at(self, *args, **kwargs):
+    def __getattr__(self, name:str): return getattr(self.model, name)
+    def states_at(self, *args, **kwargs)->Views:
         "The model's own `states_at`, remembered"
         self.h = self.model.states_at(*args, **kwargs)
         return self.h
@@ -142,9 +142,9 @@ def teach(
     users:Tensor,    # long [b] whose similar users are asked
     teacher:Teacher, # gives states of users
     near:Tensor,     # long [U,N] similar users
-    draw:int=2,      # of the N, drawn anew at each call (@eq-esr-draw); N asks all
+    draw:int=2,      # of the N, drawn anew at each call; N asks all
 )->Tensor:           # [b,2D]
-    "Mean state of the drawn neighbours; a neighbour of several users is encoded once"
+    "Mean state of some neighbours (@eq-esr-draw); a neighbour of several users is encoded once"
     near = near[users.cpu()]
     if draw < near.shape[1]: near = near.gather(1, torch.rand(near.shape).topk(draw, 1).indices)
     who,back = near.unique(return_inverse=True)
