@@ -13,6 +13,7 @@ def cells(path): return [(c['cell_type'], ''.join(c['source'])) for c in json.lo
 def code(path): return [s for kind,s in cells(path) if kind=='code']
 def exported(path): return [s for s in code(path) if EXPORT.search(s)]
 def module(path): return next((m[1] for s in code(path) if (m := re.search(r'^#\|\s*default_exp\s+(\S+)', s, re.M))), None)
+@functools.cache
 def parse(source): return ast.parse(re.sub(r'^\s*[%!].*$', '', source, flags=re.M))
 CHAPTER = {module(p): int(p.stem[:2]) for p in NBS if module(p)}   # module -> the number of its notebook
 
