@@ -4,6 +4,7 @@
 __all__ = ['lora_targets', 'add_lora', 'n_trainable', 'without_adapter', 'save_adapter', 'load_adapter', 'set_adapter', 'merge']
 
 # %% ../nbs/13_adapters.ipynb #d69702f2
+import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +34,8 @@ def add_lora(
     if adapter_print(encoder): raise InputError(f"encoder {encoder.name!r} carries an adapter already: merge it first, or load the encoder anew")
     if rank < 1: raise InputError(f"rank={rank}: give a rank of at least 1")
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets or lora_targets(encoder.model.config.model_type), bias='none')
-    with torch.random.fork_rng():
-        seed_torch(seed, 'lora')
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning); seed_torch(seed, 'lora')       # peft asks transformers by an old name
         try: model = get_peft_model(encoder.model, config)
         except ValueError as e: raise InputError(f"no adapter for {encoder.name!r}: {str(e).split('. ')[0]}; give targets='all-linear' or names of its layers") from e
     return replace(encoder, model=model.eval())
@@ -72,7 +73,9 @@ def load_adapter(
     note = read_json(Path(folder)/'llmcfsr.json')
     if note['base'] != base_print(encoder):
         raise InputError(f"the adapter in {folder} was made for {note['encoder']!r} ({note['base']}), not for {encoder.name!r} ({base_print(encoder)}): load that encoder with the same pooling and max_tokens")
-    return replace(encoder, model=PeftModel.from_pretrained(encoder.model, folder).eval())
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)
+        return replace(encoder, model=PeftModel.from_pretrained(encoder.model, folder).eval())
 
 # %% ../nbs/13_adapters.ipynb #613af98d
 def set_adapter(
