@@ -80,8 +80,8 @@ def attend_noisily(
 )->Tensor:         # [B,H,T,D/H]
     "Attention with its weights in hand and dropped out (@eq-attn)"
     H = q.shape[1]; flat = lambda x: x.flatten(0, 1)                         # [B,H,...] -> [B*H,...]
-    closed = torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -torch.inf).repeat_interleave(H, 0)
-    a = torch.baddbmm(closed, flat(q), flat(k).transpose(1, 2), alpha=q.shape[-1]**-.5).softmax(-1)
+    closed = torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -torch.inf)[:,None].expand(-1, H, -1, -1)
+    a = torch.baddbmm(flat(closed), flat(q), flat(k).transpose(1, 2), alpha=q.shape[-1]**-.5).softmax(-1)
     return (drop(a, p)@flat(v)).unflatten(0, (-1, H))
 
 def check_heads(

@@ -98,7 +98,7 @@ class SASRec(Backbone):
         real:Tensor, # bool [B,T]
     )->Tensor:       # [B,T,D]
         "Through the blocks; padding is set to zero after each"
-        mask,keep = self.mask(real),real[...,None]
+        mask,keep = self.mask(real),real[...,None].to(x)
         for block in self.blocks: x = block(x, mask)*keep                   # [B,T,D] -> [B,T,D]
         return self.norm(x)
 

@@ -160,7 +160,7 @@ def epoch(self:SeqLoader,
 # %% ../nbs/20_batches.ipynb #b70ea0c1
 def length_parts(
     length:np.ndarray,  # int [B] lengths of the rows, short to long
-    parts:int=4,        # groups at most
+    parts:int=6,        # groups at most
     overhead:float=96., # what one more group costs, in positions
 )->list:                # (first row, one behind the last row, width) of each group
     "Cut rows into groups of like length so that the least work is done (@eq-batches-parts)"

@@ -186,7 +186,7 @@ def at_rows(
 def states_at(self:LLMCFSR,
     items:Views,    # [n,D] item vectors, row 0 zero
     batch:SeqBatch, # histories as rows of `items`
-    parts:int=4,    # groups of like length at most; 1 works on the whole batch at once
+    parts:int=6,    # groups of like length at most; 1 works on the whole batch at once
 )->Views:           # [N,D]
     "States at the positions with a target, in the row-major order of `batch.target` (@eq-model-at)"
     length = batch.real.sum(1).cpu(); order = length.argsort(stable=True); out = []
