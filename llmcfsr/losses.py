@@ -85,12 +85,13 @@ def sliced_softmax(
     size:int,     # targets in a slice
 )->tuple:         # mean loss; its gradients for h, items and weights, None for what has no part in it
     "Loss over the catalogue with its gradient (@eq-softmax-gradient), a slice of the targets at a time"
-    items = [x.detach().requires_grad_() for x in items]; loss = 0.
+    items,loss = [x.detach().requires_grad_() for x in items],0.
     own,shared = [torch.empty_like(x) for x in h],[None]*(len(items)+len(weights))
+    room = items[0].new_empty(min(size, len(index)), len(items[0]))
     for a in range(0, len(index), size):
         part = [x[a:a+size].detach().requires_grad_() for x in h]; i = index[a:a+size,None]
         with torch.enable_grad(): y = score(part, items)                        # [n,V]
-        seen = y.detach(); top = seen.amax(1, keepdim=True); d = (seen-top).exp_(); total = d.sum(1, keepdim=True)
+        seen = y.detach(); top = seen.amax(1, keepdim=True); d = torch.sub(seen, top, out=room[:len(i)]).exp_(); total = d.sum(1, keepdim=True)
         loss = loss+(total.log()+top-seen.gather(1, i)).sum()
         d.div_(total).scatter_add_(1, i, d.new_full(i.shape, -1))
         new = torch.autograd.grad(y, [*part, *items, *weights], d, allow_unused=True)
