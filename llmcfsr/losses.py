@@ -112,7 +112,7 @@ class _Sliced(torch.autograd.Function):
 def softmax_part(
     model,           # see above
     batch,           # a `SeqBatch`
-    most:int=2**22,  # scores held at once
+    most:int=2**21,  # scores held at once
 )->Tensor:           # scalar
     "Cross-entropy of a batch against the whole catalogue (@eq-softmax)"
     items = model.items(); h = model.states_at(items, batch); others = items.map(lambda e: e[1:])              # [N,D], [V,D]
