@@ -206,6 +206,7 @@ def item_table(
     template:Template=None, # how items are written; `template_for(catalog)` if None
     shelf:Shelf=None,       # where vectors and adapters are kept between runs; nowhere if None
     items=None,             # source ids [V+1], stored with the table
+    device:str=None,        # cpu or cuda for the encoder; what there is if None
 )->ItemTable:
     "From attributes to one vector an item"
     template = template or template_for(catalog); how = dict(template=json.loads(json.dumps(asdict(template))), text=text_report(catalog, template))
@@ -215,7 +216,7 @@ def item_table(
         return ItemTable(tfidf(texts), dict(encoder='tfidf', base='', adapter='', texts=fingerprint(texts), **how), ids)
     if isinstance(encoder, str):
         from llmcfsr.textencoder import load_encoder
-        encoder = load_encoder(encoder)
+        encoder = load_encoder(encoder, device=device)
     if finetune:
         from llmcfsr.contrastive import TuneConfig
         tune = tune or TuneConfig()
