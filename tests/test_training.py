@@ -32,7 +32,7 @@ def start(backbone, folder, epochs, pause=0):
     return subprocess.Popen([sys.executable, '-c', TRAIN, backbone, str(folder), str(epochs), str(pause)], env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 def finish(process):
-    out,err = process.communicate(timeout=300)
+    out,err = process.communicate(timeout=600)
     assert process.returncode==0, err[-3000:]
 
 def outcome(folder):
@@ -40,13 +40,13 @@ def outcome(folder):
     for r in run['records']: r.pop('train_seconds'), r.pop('valid_seconds'), r.pop('peak_rss_mib')
     return run, load_file(folder/run['tensors'])
 
-@pytest.mark.parametrize('backbone', ['sasrec', 'gru4rec', 'bert4rec'])
+@pytest.mark.parametrize('backbone', ['sasrec', 'bert4rec'])
 def test_killed_run_goes_on(backbone, tmp_path):
     "Five epochs at a stretch equal the same five with the process killed in between, bit for bit"
     whole,torn = tmp_path/'whole',tmp_path/'torn'
     straight = start(backbone, whole, 5)
     process = start(backbone, torn, 5, pause=.4)
-    until = time.monotonic()+200
+    until = time.monotonic()+400
     while not ((torn/'run.json').exists() and len(json.loads((torn/'run.json').read_text())['records'])>=2):
         assert process.poll() is None and time.monotonic()<until, 'the run ended before it could be killed'
         time.sleep(.02)
