@@ -186,8 +186,9 @@ def tuned_encoder(
     from llmcfsr.adapters import add_lora, set_adapter
     from llmcfsr.contrastive import fit_contrastive
     from llmcfsr.textencoder import base_print, weights
-    key = fingerprint('tuned adapter', base_print(encoder), item_texts(catalog, template), template, config)
-    encoder = add_lora(encoder, seed=config.seed); kept = shelf.get(key) if shelf else None
+    encoder = add_lora(encoder, seed=config.seed); lora = encoder.model.peft_config['default']
+    form = (lora.r, lora.lora_alpha, lora.lora_dropout, sorted(lora.target_modules))
+    key = fingerprint('tuned adapter', base_print(encoder), form, item_texts(catalog, template), template, config); kept = shelf.get(key) if shelf else None
     if kept: return set_adapter(encoder, kept[0]), kept[1]['records']
     records = fit_contrastive(encoder, catalog, template, config)
     if shelf: shelf.put(key, weights(encoder, adapter=True), dict(records=records, tune=asdict(config)))

@@ -58,7 +58,7 @@ class TextEncoder:
     @property
     def width(self)->int:
         "M, numbers a text"
-        return self.model.config.hidden_size
+        return self.model.config.get_text_config().hidden_size
 
 # %% ../nbs/12_textencoder.ipynb #c791dd2c
 def _numbers(w:Tensor): return (w.float() if w.dtype in (torch.bfloat16, torch.float16) else w).detach().cpu().numpy()
@@ -79,7 +79,7 @@ def tokenizer_print(tokenizer)->str:
 def base_print(encoder:TextEncoder)->str:
     "Fingerprint of the model under any adapter: kind, weights, tokenizer, pooling, longest text"
     config = encoder.model.config
-    kind = {k:getattr(config, k, None) for k in ('model_type', 'hidden_size', 'num_hidden_layers', 'num_attention_heads')}
+    kind = {k:getattr(config.get_text_config(), k, None) for k in ('model_type', 'hidden_size', 'num_hidden_layers', 'num_attention_heads')}
     return fingerprint(kind, weights(encoder), tokenizer_print(encoder.tokenizer), encoder.pool, encoder.max_tokens)
 
 def adapter_print(encoder:TextEncoder)->str:
