@@ -121,8 +121,10 @@ def cmd_recommend(a):
     from llmcfsr.recommender import Recommender
     load_run(a.run)
     history = [i.strip() for row in csv.reader([a.history]) for i in row if i.strip()]
-    top = Recommender.from_pretrained(Path(a.run)/'model').recommend([history], k=a.k)
-    _say(a, top.drop(columns='history').to_string(index=False), dict(history=history, items=top[['rank', 'item', 'score']].to_dict('records')))
+    rec = Recommender.from_pretrained(Path(a.run)/'model')
+    top = rec.recommend([history], k=a.k).drop(columns='history')
+    if rec.labels: top['title'] = [rec.labels.get(i, '') for i in top['item']]
+    _say(a, top.to_string(index=False), dict(history=history, items=top.to_dict('records')))
 
 def cmd_compare(a):
     "`llmcfsr compare`"

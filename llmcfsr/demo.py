@@ -20,7 +20,7 @@ def demo_options(
     seed:int=0,           # of everything
 )->dict:                  # name -> `Options`
     "The four runs of the demo"
-    same = dict(encoder=encoder, epochs=epochs, seed=seed, patience=4, max_len=100, dropout=.3)
+    same = dict(encoder=encoder, epochs=epochs, seed=seed, patience=3, batch_size=32, max_len=100, dropout=.3)
     return {m:Options(model=m, finetune=m.startswith('llm') and encoder!='tfidf', **same) for m in DEMO}
 
 # %% ../nbs/62_demo.ipynb #6be1e0f8

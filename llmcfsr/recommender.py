@@ -167,7 +167,7 @@ class Recommender:
     ):
         self.options = make_options(**options)
         self.model = self.scorer = self.items = self.popularity = None
-        self.records,self.seconds,self.data,self.table = [],{},{},{}
+        self.records,self.seconds,self.data,self.table,self.labels = [],{},{},{},{}
 
     def fit(self,
         data,         # a `Dataset`, or a frame with the columns user, item and, if known, time
@@ -198,6 +198,7 @@ class Recommender:
         self._row = {i:n+1 for n,i in enumerate(self.items)}
         self.popularity = np.asarray(counts, np.int64)
         self.data = dict(name=dataset.name, fingerprint=dataset.fingerprint)
+        if dataset.catalog is not None: self.labels = {i:str(t) for i,a in zip(self.items, dataset.catalog.attrs[1:]) if (t := a.get('title') or a.get('name'))}
 
     def _use(self, model):
         "Put a trained model, or popularity alone, behind the scorer"
@@ -281,13 +282,13 @@ def states(self:Recommender,
 def save_pretrained(self:Recommender,
     folder, # where to; an old folder of that name is replaced as a whole
 ):
-    "Write `config.json`, `items.json` and `model.safetensors`"
+    "Write `config.json`, `items.json`, `labels.json` and `model.safetensors`"
     from safetensors.numpy import save_file
     if self.items is None: raise InputError("the recommender is not trained: there is nothing to save yet")
     tensors = {} if self.model is None else {f'model.{k}':np.ascontiguousarray(v.detach().cpu().numpy()) for k,v in self.model.state_dict().items()}
     with writing_folder(folder) as tmp:
         save_file({'popularity':self.popularity, **tensors}, tmp/'model.safetensors')
-        write_json(tmp/'items.json', self.items)
+        write_json(tmp/'items.json', self.items); write_json(tmp/'labels.json', self.labels)
         write_json(tmp/'config.json', dict(format='llmcfsr-model-1', version=__version__, options=dataclasses.asdict(self.options), data=self.data, table=self.table,
             n_items=len(self.items), items=fingerprint(self.items)))
 
@@ -315,6 +316,7 @@ def from_pretrained(cls:Recommender,
     config,items,tensors = _read_model(folder)
     rec = cls(**{**config['options'], 'device':device})
     rec.items,rec._row,rec.data,rec.table = items,{i:n+1 for n,i in enumerate(items)},config['data'],config.get('table', {})
+    rec.labels = read_json(Path(folder)/'labels.json')
     if 'popularity' not in tensors or len(tensors['popularity']) != len(items)+1: raise InputError(f"{Path(folder)/'model.safetensors'} does not fit {len(items)} items: restore the folder as a whole")
     rec.popularity = tensors.pop('popularity')
     state = {k.removeprefix('model.'):torch.from_numpy(v) for k,v in tensors.items()}
