@@ -59,7 +59,7 @@ def uniformity(a:Tensor)->Tensor:
 @dataclass(frozen=True)
 class TuneConfig:
     "Choices of a contrastive run"
-    steps:int = 60      # number of optimiser steps
+    steps:int = 30      # number of optimiser steps
     batch:int = 64      # items in a step, two views each
     lr:float = 1e-3     # largest step size
     tau:float = .07     # temperature
