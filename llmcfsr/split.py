@@ -2,11 +2,10 @@
 
 # %% auto #0
 __all__ = ['Split', 'leave_one_out', 'Cases', 'cases', 'in_training', 'popularity', 'Groups', 'head_tail', 'Candidates',
-           'load_candidates', 'outside', 'distinct', 'draw_candidates']
+           'load_candidates', 'outside', 'earlier_same', 'left_at', 'distinct', 'draw_candidates']
 
 # %% ../nbs/03_split.ipynb #690456b9
 from dataclasses import dataclass
-import json
 import numpy as np
 from .core import InputError, fingerprint, one_of, rng, writing
 from .interactions import Interactions
@@ -120,6 +119,7 @@ def load_candidates(
     except FileNotFoundError: raise InputError(f"{path} does not exist: check the path") from None
     except (SafetensorError, KeyError) as e: raise InputError(f"{path} holds no candidates ({e}): draw them with draw_candidates") from None
     if not same: raise InputError(f"{path} holds candidates of other cases: draw them for this data with draw_candidates")
+    if fingerprint(t['user'], t['target'], t['negative']) != meta.get('print'): raise InputError(f"{path} was altered after it was written: draw its candidates again with draw_candidates")
     return Candidates(cases, t['negative'], int(meta['seed']), meta['print'])
 
 # %% ../nbs/03_split.ipynb #c4eb4223
@@ -136,7 +136,25 @@ def outside(
     below = np.searchsorted(key, np.arange(n)[:,None]*(V+1)+r, side='right')-start[:-1,None]
     return r+1+below
 
-# %% ../nbs/03_split.ipynb #1dc30fed
+# %% ../nbs/03_split.ipynb #04dc9e4c
+def earlier_same(
+    j, # int64 [n,K] a value for each step
+):     # int64 [n,K] the last earlier step of the row with the same value, -1 where there is none
+    "Where each value of a row was seen before"
+    order = np.argsort(j, axis=1, kind='stable'); value = np.take_along_axis(j, order, 1)
+    before = np.where(value[:,1:] == value[:,:-1], order[:,:-1], -1)
+    out = np.full(j.shape, -1); np.put_along_axis(out, order[:,1:], before, 1)
+    return out
+
+def left_at(
+    j, # int64 [n,K] the place each step draws
+):     # int64 [n,K] the last earlier step that drew place k, -1 where there is none
+    "Which step left something at the place that step k starts from"
+    out = np.full(j.shape, -1); row,step = np.nonzero(j < j.shape[1]); place = j[row,step]
+    early = step < place; out[row[early], place[early]] = step[early]           # row by row, so that the last step stays
+    return out
+
+# %% ../nbs/03_split.ipynb #2d5197c3
 def distinct(
     m,      # int64 [n] how many numbers there are for each row
     K:int,  # how many are drawn, at most min(m)
@@ -144,18 +162,13 @@ def distinct(
 ):          # int64 [n,K] different numbers below m, uniform
     "The first `K` entries of a random order of 0..m-1 for each row"
     j = np.stack([g.integers(k, m) for k in range(K)], 1)           # [n,K] place drawn at step k
-    out = np.empty_like(j); moved = np.empty_like(j)                # place k holds moved[:,k] after step k was looked at
-    for k in range(K):
-        own = np.full(len(m), k); taken = j[:,k].copy()
-        for held,where in ((own, np.full(len(m), k)), (taken, j[:,k])):
-            if not k: break
-            hit = (j[:,:k] == where[:,None])                          # [n,k] earlier steps that left something there
-            last = k-1-hit[:,::-1].argmax(1); found = hit.any(1)
-            held[found] = moved[found, last[found]]
-        out[:,k],moved[:,k] = taken,own
+    out,moved = j.copy(),np.tile(np.arange(K), (len(m), 1))         # what step k takes, and what it leaves at its place
+    for held,step in ((moved, left_at(j)), (out, earlier_same(j))):
+        for k in np.flatnonzero((step >= 0).any(0)):
+            row = np.flatnonzero(step[:,k] >= 0); held[row,k] = moved[row, step[row,k]]
     return out
 
-# %% ../nbs/03_split.ipynb #d217ecfd
+# %% ../nbs/03_split.ipynb #9c809db3
 def draw_candidates(
     split:Split,     # any
     which:str,       # 'valid' or 'test'
@@ -169,7 +182,7 @@ def draw_candidates(
     owner,flat = np.divmod(pair, V+1); mine = split.held[owner] > 0
     count = np.bincount(owner, minlength=split.inter.n_users)[c.user]
     K = min(k, V-int(count.max()))
-    if K < 1: raise InputError(f"a user has taken all {V} items: there is nothing to rank the target against; sampled ranking needs a larger catalogue")
+    if K < 1: raise InputError(f"user {str(split.inter.users[c.user[count.argmax()]])!r} has taken all {V} items: there is nothing to rank the target against; sampled ranking needs a larger catalogue, or data without this user")
     start = np.concatenate([[0], np.cumsum(count)])
     negative = outside(flat[mine], start, distinct(V-count, K, rng(seed, 'candidates', which)), V).astype(np.int32)
     return Candidates(c, negative, seed, fingerprint(c.user, c.target, negative))
