@@ -63,7 +63,8 @@ def _run_arguments(q):
     q['fit'].add_argument('--resume', action='store_true', help='go on with a run that was broken off')
     q['demo'].add_argument('--out', default='llmcfsr-demo', metavar='FOLDER', help='where the runs go (default llmcfsr-demo)')
     q['demo'].add_argument('--data', default='ml-100k', metavar='DATA', help='other data than MovieLens-100k')
-    add_options(q['demo'], ('encoder', 'epochs', 'seed'))
+    q['demo'].add_argument('--epochs', type=int, default=20, metavar='N', help='at most, for each system (default 20)')
+    add_options(q['demo'], ('encoder', 'seed'))
 
 def _use_arguments(q):
     "Arguments of the commands that use finished runs"

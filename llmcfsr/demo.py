@@ -16,11 +16,11 @@ DEMO = ('pop', 'sasrec', 'llm-esr', 'llm-cfsr')
 
 def demo_options(
     encoder:str='minilm', # what embeds the text
-    epochs:int=30,        # at most, for each system
+    epochs:int=20,        # at most, for each system
     seed:int=0,           # of everything
 )->dict:                  # name -> `Options`
     "The four runs of the demo"
-    same = dict(encoder=encoder, epochs=epochs, seed=seed, patience=3, batch_size=32, max_len=100, dropout=.3)
+    same = dict(encoder=encoder, epochs=epochs, seed=seed, patience=3, batch_size=32, lr=2e-3, max_len=100, dropout=.2)
     return {m:Options(model=m, finetune=m.startswith('llm') and encoder!='tfidf', **same) for m in DEMO}
 
 # %% ../nbs/62_demo.ipynb #6be1e0f8
@@ -28,7 +28,7 @@ def demo(
     data:str='ml-100k',     # a known name or a folder
     out='llmcfsr-demo',     # where the run folders go
     encoder:str='minilm',   # what embeds the text
-    epochs:int=30,          # at most, for each system
+    epochs:int=20,          # at most, for each system
     seed:int=0,             # of everything
     say=None,               # called with a line before each step; prints to stderr if None
 )->tuple:                   # the text to print, and the same as an object
