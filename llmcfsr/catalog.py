@@ -19,7 +19,9 @@ class Catalog:
     fields:tuple # names of all attributes, in the order of first appearance
     source:str   # where it came from
     @property
-    def n_items(self)->int: return len(self.attrs)-1
+    def n_items(self)->int:
+        "V"
+        return len(self.attrs)-1
 
 # %% ../nbs/02_catalog.ipynb #b438b443
 def _no_constant(name): raise ValueError(f'{name} is not a value of JSON, write null')

@@ -200,7 +200,7 @@ def load_run(
 def evaluate_run(
     path,            # a run folder
     dataset=None,    # other data than the run's own
-    device:str='cpu',
+    device:str='cpu',# where the model shall live
 )->dict:             # the metrics
     "Rank again with the stored model and rewrite the tables; the figures of other data go into a folder `evaluation` of the run"
     path = Path(path); config = load_run(path)

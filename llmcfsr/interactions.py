@@ -21,11 +21,17 @@ class Interactions:
     users:np.ndarray # text [U] source ids of the users
     items:np.ndarray # text [V+1] source ids of the items, items[0] = ''
     @property
-    def n_users(self)->int: return len(self.users)
+    def n_users(self)->int:
+        "U"
+        return len(self.users)
     @property
-    def n_items(self)->int: return len(self.items)-1
+    def n_items(self)->int:
+        "V"
+        return len(self.items)-1
     @property
-    def lengths(self)->np.ndarray: return np.diff(self.start)
+    def lengths(self)->np.ndarray:
+        "int64 [U] interactions of each user"
+        return np.diff(self.start)
     def history(self, u:int)->np.ndarray:
         "Items of user `u`, oldest first"
         return self.item[self.start[u]:self.start[u+1]]
@@ -53,6 +59,7 @@ def _columns(path, tokens, lines):
         raise InputError(f"{path} line {n+1}: {lines[n].decode().strip()[:60]!r} has {width[n]} columns, not {rule}: write `user item` or `user item time`, ids without blanks")
     return want, np.flatnonzero(width > 0)
 
+# %% ../nbs/01_interactions.ipynb #2cf8d00a
 HEADERS = ('user', 'user_id', 'userid', 'uid', 'user_id:token'), ('item', 'item_id', 'itemid', 'iid', 'item_id:token')
 
 def _no_header(path, first, n):

@@ -192,26 +192,30 @@ class Recommender:
         self.seconds['fit'] = time.perf_counter()-start
         return self
 
-    def _know(self, dataset, counts):
-        "Remember the catalogue and what the data were"
-        self.items = [str(i) for i in dataset.interactions.items[1:]]
-        self._row = {i:n+1 for n,i in enumerate(self.items)}
-        self.popularity = np.asarray(counts, np.int64)
-        self.data = dict(name=dataset.name, fingerprint=dataset.fingerprint)
-        if dataset.catalog is not None: self.labels = {i:str(t) for i,a in zip(self.items, dataset.catalog.attrs[1:]) if (t := a.get('title') or a.get('name'))}
-
-    def _use(self, model):
-        "Put a trained model, or popularity alone, behind the scorer"
-        from llmcfsr.baselines.popularity import Popularity
-        self.model = model
-        if model is None: self.scorer = Popularity(self.popularity)
-        else:
-            from llmcfsr.model import ModelScorer
-            self.scorer = ModelScorer(model.eval())
-
-# %% ../nbs/60_recommender.ipynb #428399c6
+# %% ../nbs/60_recommender.ipynb #1a9e15bc
 from fastcore.basics import patch
 
+# %% ../nbs/60_recommender.ipynb #6b27cf46
+@patch
+def _know(self:Recommender, dataset, counts):
+    "Remember the catalogue and what the data were"
+    self.items = [str(i) for i in dataset.interactions.items[1:]]
+    self._row = {i:n+1 for n,i in enumerate(self.items)}
+    self.popularity = np.asarray(counts, np.int64)
+    self.data = dict(name=dataset.name, fingerprint=dataset.fingerprint)
+    if dataset.catalog is not None: self.labels = {i:str(t) for i,a in zip(self.items, dataset.catalog.attrs[1:]) if (t := a.get('title') or a.get('name'))}
+
+@patch
+def _use(self:Recommender, model):
+    "Put a trained model, or popularity alone, behind the scorer"
+    from llmcfsr.baselines.popularity import Popularity
+    self.model = model
+    if model is None: self.scorer = Popularity(self.popularity)
+    else:
+        from llmcfsr.model import ModelScorer
+        self.scorer = ModelScorer(model.eval())
+
+# %% ../nbs/60_recommender.ipynb #428399c6
 @patch
 def rows(self:Recommender,
     histories, # list of lists of source ids, oldest first

@@ -17,7 +17,9 @@ class Split:
     inter:Interactions # all of them
     held:np.ndarray    # int8 [U] 2, or 0 for users who are never evaluated
     @property
-    def train_length(self)->np.ndarray: return self.inter.lengths-self.held
+    def train_length(self)->np.ndarray:
+        "int64 [U] training interactions of each user"
+        return self.inter.lengths-self.held
 
 def leave_one_out(
     inter:Interactions, # any
