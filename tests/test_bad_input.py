@@ -15,6 +15,14 @@ BAD = {
     'four columns':           ('ann tea 1 5\n', TEXT, ('inter.txt line 1', '4 columns')),
     'mixed columns':          ('ann tea 1\nann pot\n', TEXT, ('inter.txt line 2', "'ann pot'")),
     'time that is no number': ('ann tea 1\nann pot soon\n', TEXT, ('inter.txt line 2', "'soon'", 'not a number')),
+    'fraction of a second':   ('ann tea 1\nann pot 2.5\n', TEXT, ('inter.txt line 2', "'2.5'", 'whole number')),
+    'names of columns':       ('user_id item_id\n'+GOOD, TEXT, ('inter.txt line 1', "'user_id item_id'", 'names of columns')),
+    'UTF-16':                 (GOOD.encode('utf-16'), TEXT, ('inter.txt line 1', 'UTF-8')),
+    'NaN in JSON':            (GOOD, TEXT+'{"item_id": "jug", "price": NaN}\n', ('item_attributes.jsonl line 4', 'NaN', 'null')),
+    'half a character':       (GOOD, TEXT+r'{"item_id": "jug", "title": "\ud83d"}', ('item_attributes.jsonl line 4', 'half a character')),
+    'number beyond reading':  (GOOD, TEXT+'{"item_id": '+'9'*5000+'}', ('item_attributes.jsonl line 4',)),
+    'attributes say nothing': (GOOD, TEXT.replace('"Cup"', '" "'), ("'cup'", 'say nothing', '--missing-text empty')),
+    'only an identifier':     (GOOD, TEXT.replace('"title": "Cup"', '"asin": "B00"'), ("'cup'", 'say nothing')),
     'time that is not finite':('ann tea 1\nann pot inf\n', TEXT, ('inter.txt line 2', "'inf'")),
     'broken UTF-8':           (b'ann tea\nann p\xc3\n', TEXT, ('inter.txt line 2', '0xc3', 'UTF-8')),
     'broken UTF-8 in text':   (GOOD, TEXT.encode()+b'{"item_id": "x", "title": "\xff"}\n', ('item_attributes.jsonl line 4', '0xff')),
@@ -67,14 +75,22 @@ def test_odd_ids_survive(tmp_path):
     assert list(d.interactions.users) == ODD and list(d.interactions.items[1:]) == ODD[:4]
 
 @pytest.mark.parametrize('frame,said', [
+    (dict(user=[1], item=['x'], timestamp=[3]), "time='timestamp'"), (dict(user=[1], item=['x'], time=[pd.NaT]), 'row 0'), (dict(user=[1], item=['x'], time=pd.to_datetime(['nat'])), "'NaT' is not a number"), (dict(user=[1, 1], item=['x', 'y'], time=[1, 1.5]), 'row 1'),
     (dict(user=[1], thing=[2]), "no column 'item'"), (dict(user=[], item=[]), 'empty'), (dict(user=[1, None], item=[1, 2]), 'row 1'), (dict(user=[1, 2], item=['x', ' ']), 'row 1'), (dict(user=[1], item=['x'], time=['noon']), "'noon'")])
 def test_bad_frames(frame, said):
     with pytest.raises(InputError, match=said): from_frames(pd.DataFrame(frame))
 
-def test_missing_places(capsys):
-    for data in ('./nowhere', 'plantet'):
+def test_bad_item_frames():
+    taken = pd.DataFrame(dict(user=[1, 1, 1], item=[1., 2., 3.]))                    # floats that are whole are the ids 1, 2, 3
+    assert from_frames(taken, pd.DataFrame(dict(item_id=[3, 2, 1], title=['c', 'b', 'a']))).catalog.attrs[1:] == ({'title':'a'}, {'title':'b'}, {'title':'c'})
+    for items,said in ((dict(item_id=[1, 2, None], title=list('abc')), 'row 2 of the frame of items'), (dict(item_id=[1, 2, 2], title=list('abc')), "row 2 .* '2' was described"), (dict(id=[1]), "no column 'item_id'"), (dict(item_id=[1, 2, 3], title=['a', 'b', None]), "'3', which has attributes that say nothing")):
+        with pytest.raises(InputError, match=said): from_frames(taken, pd.DataFrame(items))
+
+def test_missing_places(capsys, tmp_path):
+    (tmp_path/'inter.txt').write_text(GOOD)
+    for data,said in (('./nowhere', 'planted'), ('plantet', 'planted'), (str(tmp_path/'none'), 'not a folder'), (str(tmp_path/'inter.txt'), 'give the folder')):
         assert main(['data', data]) == 2
-        assert 'planted' in capsys.readouterr().err
+        assert said in capsys.readouterr().err
 
 def test_text_model_without_text(tmp_path, capsys):
     assert main(['fit', str(folder(tmp_path, GOOD, None)), '--model', 'llm-cfsr', '--out', str(tmp_path/'run')]) == 2
