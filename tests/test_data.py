@@ -28,6 +28,29 @@ def test_folder_round_trip(tmp_path_factory, pairs):
     told = lambda d: {d.users[u]:[d.items[i] for i in d.history(u)] for u in range(d.n_users)}
     assert told(again) == told(inter) and list(again.users) == list(inter.users)
 
+lines = st.lists(st.one_of(st.binary(max_size=12), st.sampled_from([b'a b', b'a b 1', b'a b -1', b'a\tc 2', b'\r', b'\xef\xbb\xbfa b', b'a b 99999999999999999999', b'a b 1e9', b'\x00 \x00 0'])), max_size=6).map(b'\n'.join)
+@few
+@given(lines)
+def test_any_bytes_as_interactions(tmp_path_factory, content):
+    "Whatever lies in inter.txt is read or answered with one line that names the file"
+    folder = tmp_path_factory.mktemp('d'); (folder/'inter.txt').write_bytes(content)
+    try: d = load_dataset(folder)
+    except InputError as e: assert '\n' not in str(e); return
+    assert d.interactions.lengths.max() >= 3
+
+objects = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4), lambda x: st.lists(x, max_size=2) | st.dictionaries(st.sampled_from(['item_id', 'title', 'x']), x, max_size=3), max_leaves=5)
+texts = st.lists(st.one_of(st.binary(max_size=12), objects.map(lambda o: json.dumps(o).encode()), st.sampled_from('ab').map(lambda k: json.dumps({'item_id':k, 'title':'Tea'}).encode())), max_size=4).map(b'\n'.join)
+@few
+@given(texts, st.sampled_from(['error', 'keep']))
+def test_any_bytes_as_text(tmp_path_factory, content, unseen):
+    "The same for item_attributes.jsonl; what is read can be written and read again"
+    folder = tmp_path_factory.mktemp('d'); (folder/'inter.txt').write_text('u a\nu b\nu a\n'); (folder/'item_attributes.jsonl').write_bytes(content)
+    try: d = load_dataset(folder, unseen_items=unseen)
+    except InputError as e: assert '\n' not in str(e); return
+    assert d.catalog.n_items == d.interactions.n_items >= 2
+    if all(k.split() == [k] for k in d.interactions.items[1:]):
+        save_dataset(d, folder/'again'); assert load_dataset(folder/'again', unseen_items=unseen).fingerprint == d.fingerprint
+
 @few
 @given(events)
 def test_split_parts(rows):
