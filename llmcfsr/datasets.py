@@ -6,7 +6,7 @@ __all__ = ['GENRES', 'ML_URL', 'ML_SIZE', 'WHEEL', 'WHEEL_SHA256', 'SOURCES', 'F
            'take_from_wheel', 'fetch_ml100k', 'load_ml100k', 'load_dataset', 'describe_dataset']
 
 # %% ../nbs/05_datasets.ipynb #bfa4a271
-import hashlib, http.client, io, json, os, subprocess, sys, tempfile, time, urllib.request, zipfile, zlib
+import hashlib, http.client, io, json, os, subprocess, sys, tempfile, urllib.request, zipfile, zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -161,12 +161,17 @@ def take_from_wheel(
     archive = zipfile.ZipFile(io.BytesIO(raw))
     for end in ('inter', 'item'): (Path(into)/f'ml-100k.{end}').write_bytes(archive.read(f'recbole/dataset_example/ml-100k/ml-100k.{end}'))
 
+def _runs(process):
+    "Whether a process still runs after a second"
+    try: process.wait(1); return False
+    except subprocess.TimeoutExpired: return True
+
 def _from_wheel(into):
     "Download the wheel with pip, install nothing"
     with tempfile.TemporaryDirectory() as d, open(Path(d)/'log', 'w+') as log:
         pip = subprocess.Popen([sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--disable-pip-version-check', '-d', d, WHEEL], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        with progress(desc=f'{WHEEL} from the package index', unit=' x 0.2 s') as bar:
-            while pip.poll() is None: time.sleep(.2); bar.update()
+        with progress(desc=f'{WHEEL} from the package index', unit=' s') as bar:
+            while _runs(pip): bar.update()
         wheels = list(Path(d).glob('*.whl')); log.seek(0); said = log.read().strip().splitlines()
         if not wheels: raise OSError((said or ['pip gave nothing'])[-1])
         take_from_wheel(wheels[0], into)

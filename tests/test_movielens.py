@@ -51,7 +51,7 @@ def archive(path, files, under):
 def no_pip(monkeypatch, said='no network'):
     class Pip:
         def __init__(self, *args, stdout, **kwargs): stdout.write(said); stdout.flush()
-        def poll(self): return 1
+        def wait(self, timeout): return 1
     monkeypatch.setattr(subprocess, 'Popen', Pip)
 
 def test_grouplens_first(tmp_path, monkeypatch, small):
@@ -72,7 +72,7 @@ def test_altered_wheel(tmp_path, monkeypatch):
     wheel = archive(tmp_path/'recbole.whl', atomic(), 'recbole/dataset_example/ml-100k/').read_bytes()
     class Pip:
         def __init__(self, args, **kwargs): open(f"{args[args.index('-d')+1]}/recbole-1.2.1-py3-none-any.whl", 'wb').write(wheel)
-        def poll(self): return 0
+        def wait(self, timeout): return 0
     monkeypatch.setattr(subprocess, 'Popen', Pip); monkeypatch.setattr(datasets, 'ML_URL', (tmp_path/'gone').as_uri())
     with pytest.raises(InputError, match='was altered or damaged'): fetch_ml100k(tmp_path/'cache/ml-100k')
     assert list((tmp_path/'cache').iterdir()) == []
