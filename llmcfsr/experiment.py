@@ -86,9 +86,11 @@ def open_run(
     old = read_json(out/'config.json')
     if old.get('format') != config['format']: raise InputError(f"{out} is not a run folder of this version ({old.get('format')!r}): give another --out")
     if old['data']['fingerprint'] != config['data']['fingerprint']: raise InputError(f"{out} was begun on other data ({old['data']['name']}, fingerprint {old['data']['fingerprint']}): give another --out")
-    other = [k for k,v in config['options'].items() if old['options'].get(k) != v]
+    done = (out/'metrics.json').exists()
+    other = [k for k,v in config['options'].items() if old['options'].get(k) != v and (done or k not in ('epochs', 'patience'))]
     if other: raise InputError(f"{out} was begun with {other[0]}={old['options'].get(other[0])!r}, not {config['options'][other[0]]!r}: repeat the old option or give another --out")
-    return (out/'metrics.json').exists()
+    if not done: write_json(out/'config.json', config)
+    return done
 
 # %% ../nbs/61_experiment.ipynb #3f04ad12
 def run(

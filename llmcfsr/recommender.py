@@ -29,7 +29,7 @@ class Options:
     backbone:str = 'sasrec'     # sequence encoder of `llm-cfsr`, `llm-esr` and `llm-init`
     encoder:str = 'minilm'      # what turns item text into vectors: minilm, tfidf, a folder, a Hugging Face id, or a saved table
     finetune:bool = False       # tune the encoder contrastively on the catalogue first
-    tune_steps:int = 60         # steps of that tuning
+    tune_steps:int = 30         # steps of that tuning
     epochs:int = 200            # at most
     patience:int = 10           # epochs without a better validation NDCG@10 before stopping
     batch_size:int = 128        # users in a step
