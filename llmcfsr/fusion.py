@@ -7,7 +7,7 @@ __all__ = ['KeyAttention', 'EmbeddingFusion', 'SequenceFusion', 'inner', 'inner_
 import torch
 from torch import nn, Tensor
 from .core import InputError
-from .attention import CrossAttention, causal_mask, check_heads
+from .attention import CrossAttention, causal_mask, masks, check_heads
 from .views import Adapter, Views
 
 # %% ../nbs/24_fusion.ipynb #e36271e3
@@ -69,10 +69,10 @@ class SequenceFusion(nn.Module):
         self.to_c,self.to_s = CrossAttention(d, heads),CrossAttention(d, heads)
 
     def forward(self,
-        h:Views,     # [B,T,D] states of both views
-        real:Tensor, # bool [B,T] True where an item is
-    )->Views:        # [B,T,D]
-        mask = self.mask(real)
+        h:Views, # [B,T,D] states of both views, or [n,D] of a `Packed`
+        real,    # bool [B,T] True where an item is, or a `Packed`
+    )->Views:    # like h
+        mask = masks(self.mask, real)
         return Views(self.to_c(h.c, h.s, mask), self.to_s(h.s, h.c, mask))
 
 # %% ../nbs/24_fusion.ipynb #d3188fa2

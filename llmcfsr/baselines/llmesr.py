@@ -12,7 +12,8 @@ from torch import nn, Tensor
 
 # %% ../../nbs/53_llmesr.ipynb #8a16ccfb
 from ..core import InputError, check, seed_torch
-from ..attention import attend, causal_mask, check_heads, two_way_mask
+from ..attention import attend_packed, causal_mask, check_heads, masks, two_way_mask
+from ..backbones import there
 from ..batches import length_parts, window
 from ..views import DualView, Views
 from ..model import LLMCFSR, ModelConfig, build_model
@@ -34,12 +35,14 @@ class SwappedAttention(nn.Module):
             if p.ndim > 1: nn.init.xavier_normal_(p)
 
     def forward(self,
-        asks:Tensor,    # [B,T,D] the view that asks
-        answers:Tensor, # [B,T,D] the view that answers and is replaced
-        mask:Tensor,    # bool [B,T,T] True where position t may read t'
-    )->Tensor:          # [B,T,D]
-        none = ~mask.any(-1, keepdim=True)                                       # [B,T,1] a position that may read nothing reads all alike
-        return self.W_o(attend(self.W_q(asks).masked_fill(none, 0.), self.W_k(answers), self.W_v(answers), mask|none, self.heads))
+        asks:Tensor,    # [B,T,D] the view that asks, or [n,D] of a `Packed`
+        answers:Tensor, # like asks, the view that answers and is replaced
+        mask,           # bool [B,T,T] True where position t may read t', or what `masks` makes of a `Packed`
+    )->Tensor:          # like asks
+        q = self.W_q(asks)
+        if isinstance(mask, Tensor):                                             # a position that may read nothing reads all alike, [B,T,1]
+            none = ~mask.any(-1, keepdim=True); q,mask = q.masked_fill(none, 0.),mask|none
+        return self.W_o(attend_packed(q, self.W_k(answers), self.W_v(answers), mask, self.heads))
 
 # %% ../../nbs/53_llmesr.ipynb #e9ff8798
 class LLMESR(LLMCFSR):
@@ -55,14 +58,13 @@ class LLMESR(LLMCFSR):
         self.to_c,self.to_s = (SwappedAttention(config.d, config.fusion_heads) for _ in 'cs')
 
     def encode(self,
-        x:Views,     # [B,T,D] vectors of the histories
-        real:Tensor, # bool [B,T]
-    )->Views:        # [B,T,D] states
+        x:Views, # [B,T,D] vectors of the histories, or [n,D] of a `Packed`
+        real,    # bool [B,T], or a `Packed`
+    )->Views:    # states, like x
         "The views answer each other, then pass through the one backbone (@eq-esr-model)"
-        both,mask = real.repeat(2, 1),self.mask(real)
-        c,s = self.backbone.place(torch.cat([*x]), both).chunk(2)                                   # [2B,T,D] -> 2 of [B,T,D]
-        x = torch.cat([self.to_c(s, c, mask), self.to_s(c, s, mask)])*both[...,None]
-        return Views(*self.backbone.run(x, both).chunk(2))
+        mask = masks(self.mask, real); c,s = self.backbone.place(torch.stack([*x]), real)           # [2,...] -> 2 of [...]
+        x = torch.stack([self.to_c(s, c, mask), self.to_s(c, s, mask)])*there(real, c)
+        return Views(*self.backbone.run(x, real))
 
 # %% ../../nbs/53_llmesr.ipynb #9d9aa20b
 def user_vectors(
