@@ -49,10 +49,11 @@ class EmbeddingFusion(nn.Module):
         self.to_c,self.to_s = KeyAttention(d, heads),KeyAttention(d, heads)
 
     def forward(self,
-        v:Views,  # [n,D] both views of some items
-        e:Tensor, # [n,M] their text vectors
-    )->Views:     # [n,D]
-        f = self.facet(e).view(len(e), -1, v.c.shape[1])                     # [n,F*D] -> [n,F,D]
+        v:Views,       # [n,D] both views of some items
+        e:Tensor,      # [n,M] their text vectors
+        f:Tensor=None, # [n,F*D] their facets, where they are known already
+    )->Views:          # [n,D]
+        f = (self.facet(e) if f is None else f).view(len(e), -1, v.c.shape[1])                     # [n,F*D] -> [n,F,D]
         return Views(self.to_c(v.c, torch.cat([v.c[:,None], f], 1)), self.to_s(v.s, torch.stack([v.s, v.c], 1)))
 
 # %% ../nbs/24_fusion.ipynb #94c641de

@@ -13,7 +13,7 @@ from .core import InputError, one_of, seed_torch
 from .attention import causal_mask, two_way_mask, check_heads
 from .backbones import SASRec, BERT4Rec, GRU4Rec
 from .batches import SeqBatch, Packed, pad_histories, length_parts
-from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level
+from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level, together
 from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, inner, inner_all
 
 # %% ../nbs/25_model.ipynb #e8728b13
@@ -95,10 +95,9 @@ class LLMCFSR(nn.Module):
         ids:Tensor=None, # long [n], any order; all rows 0..V if None
     )->Views:            # [n,D] each, row of id 0 zero
         "Item vectors after the embedding level; they stand for the items in histories and as candidates"
-        v = self.views(ids)
-        if self.embedding is None: return v
-        keep = real_rows(v.c, ids)
-        return self.embedding(v, self.views.se.rows(ids)).map(lambda x: x*keep)
+        if self.embedding is None: return self.views(ids)
+        e = self.views.se.rows(ids); s,f = together(e, self.views.se.adapter, self.embedding.facet); keep = real_rows(s, ids)
+        return self.embedding(Views(self.views.co(ids), s*keep), e, f).map(lambda x: x*keep)
 
 # %% ../nbs/25_model.ipynb #7d1f1fbb
 from fastcore.basics import patch
