@@ -14,7 +14,7 @@ from .attention import causal_mask, two_way_mask, check_heads
 from .backbones import SASRec, BERT4Rec, GRU4Rec
 from .batches import SeqBatch, Packed, pad_histories, length_parts
 from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level, together
-from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, inner, inner_all
+from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, inner, inner_all
 
 # %% ../nbs/25_model.ipynb #e8728b13
 LEVELS = ('embedding', 'sequence', 'prediction')
@@ -149,6 +149,14 @@ def score_all(self:LLMCFSR,
 )->Tensor:       # [N,n]
     "Scores of all states and all items (@eq-model)"
     return (self.prediction.score_all if self.prediction is not None else inner_all)(h, items)
+
+@patch
+def products(self:LLMCFSR,
+    h:Views,     # [N,D] states
+    items:Views, # [n,D] items
+)->Products:
+    "What `score_all` consists of (@eq-full-products)"
+    return Products(h.cat(), items.cat()) if self.prediction is None else self.prediction.products(h, items)
 
 # %% ../nbs/25_model.ipynb #6ba0ff7b
 def build_model(
