@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch
 from .core import InputError, fingerprint, progress, read_json, seed_torch, writing, write_json
+from .rowadam import RowAdam
 
 # %% ../nbs/31_train.ipynb #d5365efd
 @dataclass(frozen=True)
@@ -33,10 +34,13 @@ class TrainConfig:
 def adam(
     model,              # an `nn.Module`
     config:TrainConfig, # learning rate and weight decay
+    long:int=2**14,     # tables of at least so many rows are stepped by rows, where neither weight decay nor clipping concerns all of them
 ):                      # a `torch.optim.Adam`
     "The optimiser (@eq-adam) of all parameters that take part in training"
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained: raise InputError("the model has no parameter to train: nothing requires a gradient")
+    tables = [m for m in model.modules() if hasattr(m, 'fresh') and m.weight.requires_grad and len(m.weight) >= long]
+    if tables and not config.weight_decay and not config.clip: return RowAdam(trained, tables, lr=config.lr)
     return torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 # %% ../nbs/31_train.ipynb #998696d0
@@ -82,6 +86,7 @@ def epochs(
             batch = batch.to(device); n = int((batch.target>0).sum()); targets += n
             for k,v in train_step(model, batch, objective, optimizer, config.clip).items(): total[k] = total.get(k, 0)+n*v
             if tick: tick()
+        if isinstance(optimizer, RowAdam): optimizer.settle()
         if not targets: raise InputError("the loader gave no training target: users need at least two training interactions, see `describe_dataset`")
         yield dict(epoch=e+1, train_seconds=time.perf_counter()-begun, loss={k:v/targets for k,v in total.items()}, targets=targets)
 

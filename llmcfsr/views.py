@@ -60,12 +60,13 @@ class CollabView(nn.Module):
         if init is not None and tuple(init.shape) != (n_items+1, d): raise InputError(f"the start of the id table has shape {tuple(init.shape)}, expected {(n_items+1, d)}: one row an item and row 0 for padding")
         start = torch.randn(n_items+1, d)*.16/d**.5 if init is None else torch.as_tensor(init, dtype=torch.float32).clone()
         start[0] = 0
-        self.weight = nn.Parameter(start.contiguous())
+        self.weight,self.fresh = nn.Parameter(start.contiguous()),None                           # `fresh` is set by an optimiser that lets rows rest, such as `RowAdam`
 
     def forward(self,
-        ids:Tensor=None, # long [n]; all rows if None
+        ids:Tensor=None, # long [n], each once while training by rows; all rows if None
     )->Tensor:           # [n,D]
-        return self.weight if ids is None else F.embedding(ids, self.weight, padding_idx=0)
+        if self.fresh: self.fresh(ids)
+        return self.weight if ids is None else F.embedding(ids, self.weight, padding_idx=0, sparse=self.fresh is not None)
 
 # %% ../nbs/23_views.ipynb #32529502
 class Adapter(nn.Module):
