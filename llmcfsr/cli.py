@@ -25,10 +25,11 @@ def add_options(
     help_ = docments(Options)
     for f in dataclasses.fields(Options):
         if names is not None and f.name not in names: continue
-        flag,text = '--'+f.name.replace('_', '-'), f"{help_.get(f.name) or ''} (default {','.join(f.default) if isinstance(f.default, tuple) else f.default})".strip()
+        default = '' if f.default is None else f" (default {','.join(f.default) if isinstance(f.default, tuple) else f.default})"
+        flag,text = '--'+f.name.replace('_', '-'), f"{help_.get(f.name) or ''}{default}".strip()
         if isinstance(f.default, bool): p.add_argument(flag, action='store_true', help=text)
         elif isinstance(f.default, tuple): p.add_argument(flag, type=lambda s: tuple(o for o in s.split(',') if o and o!='none'), default=f.default, metavar='A,B', help=text)
-        else: p.add_argument(flag, type=type(f.default), default=f.default, metavar='X' if f.name in ('encoder', 'device') else 'N' if not isinstance(f.default, str) else 'NAME', help=text)
+        else: p.add_argument(flag, type=int if f.default is None else type(f.default), default=f.default, metavar='X' if f.name in ('encoder', 'device') else 'N' if not isinstance(f.default, str) else 'NAME', help=text)
 
 # %% ../nbs/63_cli.ipynb #961b3d18
 class _Parser(argparse.ArgumentParser):
