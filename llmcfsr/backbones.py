@@ -22,14 +22,16 @@ class Backbone(nn.Module):
     def run(self,
         x:Tensor, # as `place` gives them
         real,     # bool [B,T] True where an item is, or a `Packed`
-    )->Tensor:    # like x
+        newest:bool=False, # only the newest position of each row, of a rectangle
+    )->Tensor:    # like x, [...,1,D] if newest
         "States at all positions"
         raise NotImplementedError
     def forward(self,
         x:Tensor, # [...,B,T,D] item vectors, or [...,n,D] of a `Packed`
         real,     # bool [B,T] True where an item is, or a `Packed`
-    )->Tensor:    # states, like x
-        return self.run(self.place(x, real), real)
+        newest:bool=False, # only the newest position of each row, of a rectangle
+    )->Tensor:    # states, like x, [...,1,D] if newest
+        return self.run(self.place(x, real), real, newest)
 
 # %% ../nbs/22_backbones.ipynb #1700beb6
 class Block(nn.Module):
@@ -48,8 +50,10 @@ class Block(nn.Module):
     def forward(self,
         x:Tensor, # [...,T,D]
         mask,     # bool [B,T,T] True where t may read t', or what `masks` makes of a `Packed`
-    )->Tensor:    # like x
+        newest:bool=False, # only for the newest position, of a rectangle
+    )->Tensor:    # like x, [...,1,D] if newest
         a = self.norm_a(x)
+        if newest: a,mask = a[...,-1:,:],mask[:,-1:]
         z = self.norm_z(a+self.attention(a, x, mask))
         return z+self.drop(self.W_2(self.drop(self.W_1(z).relu())))
 
@@ -105,10 +109,13 @@ class SASRec(Backbone):
     def run(self,
         x:Tensor, # from `place`
         real,     # bool [B,T], or a `Packed`
-    )->Tensor:    # like x
+        newest:bool=False, # only the newest position of each row, of a rectangle; the last block then works on that position alone
+    )->Tensor:    # like x, [...,1,D] if newest
         "Through the blocks; padding is set to zero after each"
         mask,keep = masks(self.mask, real),there(real, x)
-        for block in self.blocks: x = block(x, mask)*keep                   # [...,T,D] -> [...,T,D]
+        for i,block in enumerate(self.blocks, 1):
+            if newest and i==len(self.blocks): x = block(x, mask, True)*keep[...,-1:,:]
+            else: x = block(x, mask)*keep                                   # [...,T,D] -> [...,T,D]
         return self.norm(x)
 
 # %% ../nbs/22_backbones.ipynb #b425b0d3
@@ -141,7 +148,9 @@ class GRU4Rec(Backbone):
     def run(self,
         x:Tensor, # from `place`
         real,     # bool [B,T], or a `Packed`
-    )->Tensor:    # like x
+        newest:bool=False, # only the newest position of each row, of a rectangle
+    )->Tensor:    # like x, [...,1,D] if newest
         "The recurrence over all positions"
         if isinstance(real, Packed): return real.join([self.run(p, r) for p,r in zip(real.cut(x), real.parts)])
-        return self.gru(x.flatten(0, -3))[0].view(x.shape)
+        h = self.gru(x.flatten(0, -3))[0].view(x.shape)
+        return h[...,-1:,:] if newest else h

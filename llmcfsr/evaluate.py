@@ -130,10 +130,14 @@ class _Block(NamedTuple):
 def _read(scorer, block):
     "Score the block and make sure that every score is a number"
     cases,at,y = block.cases,block.at,block.y
-    given = scorer.scores([cases.history(i) for i in at])
-    if given.shape != y.shape: raise InputError(f"scorer gave scores of shape {given.shape} for {len(at)} histories and {cases.inter.n_items} items: see `check_scorer`")
-    np.copyto(y.numpy(), given, casting='same_kind'); y[:,0] = -torch.inf
-    if y[:,1:].sum(1).isfinite().all(): return
+    histories = [cases.history(i) for i in at]
+    if hasattr(scorer, 'scores_into'): scorer.scores_into(histories, y.numpy())
+    else:
+        given = scorer.scores(histories)
+        if given.shape != y.shape: raise InputError(f"scorer gave scores of shape {given.shape} for {len(at)} histories and {cases.inter.n_items} items: see `check_scorer`")
+        np.copyto(y.numpy(), given, casting='same_kind')
+    y[:,0] = 0.; finite = y.sum(1).isfinite().all(); y[:,0] = -torch.inf
+    if finite: return
     bad = (~y[:,1:].isfinite()).nonzero()
     if len(bad):
         r,c = bad[0].tolist(); inter = cases.inter

@@ -14,7 +14,7 @@ from .attention import causal_mask, two_way_mask, check_heads
 from .backbones import SASRec, BERT4Rec, GRU4Rec
 from .batches import SeqBatch, Packed, pad_histories, length_parts
 from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level, together
-from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, inner, inner_all
+from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, fill, inner, inner_all
 
 # %% ../nbs/25_model.ipynb #e8728b13
 LEVELS = ('embedding', 'sequence', 'prediction')
@@ -118,11 +118,14 @@ def lookup(self:LLMCFSR,
 def encode(self:LLMCFSR,
     x:Views, # [B,T,D] vectors of the histories, or [n,D] of a `Packed`
     real,    # bool [B,T], or a `Packed`
-)->Views:    # like x
+    newest:bool=False, # only the newest position of each row, of a rectangle
+)->Views:    # like x, [B,1,D] if newest
     "States: both views through the one backbone, then the sequence level"
-    h = iter(self.backbone(torch.stack([v for v in x if v is not None]), real))                  # both views in one pass, [2,...]
+    own = [v for v in x if v is not None]
+    h = iter(self.backbone(torch.stack(own), real, newest and len(own)==1))                      # both views in one pass, [2,...]
     h = x.map(lambda _: next(h))
-    return h if self.sequence is None else self.sequence(h, real)
+    if self.sequence is not None: h = self.sequence(h, real)
+    return h.map(lambda y: y[...,-1:,:]) if newest else h
 
 @patch
 def states(self:LLMCFSR,
@@ -213,7 +216,8 @@ def user_state(self:LLMCFSR,
     "What the history says about the next item"
     if not self.causal: history,real = F.pad(history, (0,1)),F.pad(real, (0,1), value=True)
     T = self.config.max_len
-    return self.states(items, history[:,-T:], real[:,-T:]).map(lambda x: x[:,-1])
+    history,real = history[:,-T:],real[:,-T:]
+    return self.encode(self.lookup(items, history, real), real, newest=True).map(lambda x: x[:,-1])
 
 # %% ../nbs/25_model.ipynb #b8309d5c
 class ModelScorer:
@@ -231,17 +235,25 @@ class ModelScorer:
         self.kept = None
 
     @torch.no_grad()
-    def scores(self, histories)->np.ndarray:
-        "float32 [n,V+1] for a list of n arrays of item ids; column 0, the padding, is -inf"
-        model,out = self.model,np.empty((len(histories), self.n_items+1), np.float32)
-        was = model.training; model.eval()
+    def scores_into(self,
+        histories,      # list of n arrays of item ids
+        out:np.ndarray, # float32 [n,V+1], overwritten
+    )->np.ndarray:      # `out`
+        "`scores` without a table of its own; fastest where the histories come short to long"
+        model,was,length = self.model,self.model.training,np.array([len(h) for h in histories]); model.eval(); y = torch.from_numpy(out)
+        order = np.argsort(length, kind='stable'); sorted_ = (length[1:]>=length[:-1]).all()
         try:
             if self.kept is None: self.kept = model.items()
-            order = np.argsort([len(h) for h in histories], kind='stable'); device = next(iter(v for v in self.kept if v is not None)).device
+            device = next(iter(v for v in self.kept if v is not None)).device
             for a in range(0, len(order), self.batch):
                 rows = order[a:a+self.batch]
                 h = model.user_state(self.kept, *(x.to(device) for x in pad_histories([histories[i] for i in rows], model.config.max_len)))
-                out[rows] = model.score_all(h, self.kept).cpu().numpy()
+                if sorted_ and device.type=='cpu': fill(model.products(h, self.kept), y[a:a+len(rows)])
+                else: y[torch.from_numpy(rows)] = model.score_all(h, self.kept).cpu()
         finally: model.train(was)
         out[:,0] = -np.inf
         return out
+
+    def scores(self, histories)->np.ndarray:
+        "float32 [n,V+1] for a list of n arrays of item ids; column 0, the padding, is -inf"
+        return self.scores_into(histories, np.empty((len(histories), self.n_items+1), np.float32))

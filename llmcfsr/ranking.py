@@ -14,13 +14,16 @@ def above_tied(
     scores:Tensor,      # [n,V+1] one row a case; -inf for what does not compete
     target:Tensor,      # [n] column of the target
     buffer:Tensor=None, # [n,V+1] float, overwritten; made if None
+    most:int=2**17,     # scores compared at once on a CPU, so that they stay in its cache
 )->tuple:               # two int64 tensors [n]: candidates above the target, others level with it
     "How many candidates score higher than the target, and how many the same (@eq-above-tied)"
-    y = scores.gather(1, target[:,None])                              # [n,1]
-    buffer = torch.empty_like(scores, dtype=torch.float32) if buffer is None else buffer
-    above = torch.gt(scores, y, out=buffer).sum(1).long()
-    tied = torch.eq(scores, y, out=buffer).sum(1).long()-1
-    return above, tied
+    y,(n,width) = scores.gather(1, target[:,None]),scores.shape       # [n,1]
+    rows = n if scores.is_cuda else max(1, most//width); count = torch.empty(2, n, device=scores.device)
+    buffer = torch.empty(min(rows, n), width, device=scores.device) if buffer is None else buffer
+    for a in range(0, n, rows):
+        part,own = scores[a:a+rows],y[a:a+rows]; room = buffer[:len(part)]
+        torch.sum(torch.gt(part, own, out=room), 1, out=count[0,a:a+rows]); torch.sum(torch.eq(part, own, out=room), 1, out=count[1,a:a+rows])
+    return count[0].long(), count[1].long()-1
 
 # %% ../nbs/40_ranking.ipynb #3404c5c8
 def _counts(above, tied):

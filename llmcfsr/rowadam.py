@@ -35,8 +35,11 @@ class RowAdam(torch.optim.Adam):
         for m in tables: self.tables[m.weight] = torch.zeros(len(m.weight), dtype=torch.long, device=m.weight.device); m.fresh = lambda ids, p=m.weight: self.refresh(p, ids)
         self.sums = None
 
-    def missed(self, s, k):
-        "The sums W and A (@eq-rows-table) for rows that rest `k` steps after step `s`, float32 [n] each"
+    def missed(self,
+        s:Tensor, # long [n] steps at which rows were last moved
+        k:Tensor, # long [n] steps they have rested since
+    )->tuple:     # float32 [n] each
+        "The sums W and A of what the rows missed (@eq-rows-missed), from the table (@eq-rows-table)"
         b1,b2 = self.param_groups[0]['betas']; n = int((s+k).max()) if len(s) else 0
         if self.sums is None or self.sums.shape[1] <= n: self.sums = _infinite_sums(2*n+1000, b1, b2).to(s.device)
         W,WA = (self.sums[i][s]-rate**k*self.sums[i][s+k] for i,rate in enumerate((b1/b2**.5, b1/b2)))

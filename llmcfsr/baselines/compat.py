@@ -60,11 +60,12 @@ class PaddedTransformer(SASRec):
         "Scaled vectors with their position vectors, the pads' too"
         return self.d**.5*x+self.positions(positions)
     def run(self,
-        x:Tensor,    # [B,T,D]
-        real:Tensor, # bool [B,T]
-    )->Tensor:       # [B,T,D]
+        x:Tensor,          # [B,T,D]
+        real:Tensor,       # bool [B,T]
+        newest:bool=False, # only the newest position
+    )->Tensor:             # [B,T,D]
         "The blocks over vectors that are zero at pads"
-        return super().run(x*real[...,None], real)
+        return super().run(x*real[...,None], real, newest)
 
 # %% ../../nbs/54_compat.ipynb #c0e2f4ba
 class PaddedGRU(GRU4Rec):

@@ -60,11 +60,12 @@ class LLMESR(LLMCFSR):
     def encode(self,
         x:Views, # [B,T,D] vectors of the histories, or [n,D] of a `Packed`
         real,    # bool [B,T], or a `Packed`
-    )->Views:    # states, like x
+        newest:bool=False, # only the newest position of each row, of a rectangle
+    )->Views:    # states, like x, [B,1,D] if newest
         "The views answer each other, then pass through the one backbone (@eq-esr-model)"
         mask = masks(self.mask, real); c,s = self.backbone.place(torch.stack([*x]), real)           # [2,...] -> 2 of [...]
         x = torch.stack([self.to_c(s, c, mask), self.to_s(c, s, mask)])*there(real, c)
-        return Views(*self.backbone.run(x, real))
+        return Views(*self.backbone.run(x, real, newest))
 
 # %% ../../nbs/53_llmesr.ipynb #9d9aa20b
 def user_vectors(
