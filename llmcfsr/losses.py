@@ -11,6 +11,7 @@ import functools
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from .fullsoftmax import full_softmax
 from .core import InputError, check, one_of
 
 # %% ../nbs/30_losses.ipynb #2a2b3bbf
@@ -150,6 +151,9 @@ def renumber(
     n_items:int, # V
 )->tuple:        # the different numbers in order with 0 first, and the tensors as rows of that list
     "Write item numbers as rows of the list of those that occur"
+    if n_items > 8*sum(x.numel() for x in ids):                                 # a long catalogue, of which little occurs
+        flat,row = torch.cat([ids[0].new_zeros(1), *(x.flatten() for x in ids)]).unique(return_inverse=True)
+        return flat, [r.view(x.shape) for r,x in zip(row[1:].split([x.numel() for x in ids]), ids)]
     there = torch.zeros(n_items+1, dtype=torch.bool, device=ids[0].device); there[0] = True
     for x in ids: there[x.reshape(-1)] = True
     row = there.cumsum(0)-1
@@ -166,7 +170,7 @@ def bce_part(
     h = model.states_at(items, batch._replace(history=history, target=target, negative=negative))
     at = target>0
     candidates = torch.cat([target[at][:,None], negative[at]], 1)               # [N,1+K]
-    y = model.score(h, items.map(lambda e: e[candidates]))
+    y = model.score(h, items.map(lambda e: F.embedding(candidates, e)))
     return bce_loss(y[:,0], y[:,1:])
 
 # %% ../nbs/30_losses.ipynb #2423e183
@@ -236,10 +240,11 @@ def room_for(
 def softmax_part(
     model,           # see above
     batch,           # a `SeqBatch`
-    most:int=2**21,  # scores held at once
+    most:int=2**19,  # scores held at once
 )->Tensor:           # scalar
-    "Cross-entropy of a batch against the whole catalogue (@eq-softmax)"
+    "Cross-entropy of a batch against the whole catalogue (@eq-softmax); a model that can write its scores as `products` has the gradient written out (@eq-full-gradient)"
     items = model.items(); h = model.states_at(items, batch); index = batch.target[batch.target>0]-1           # [N,D], [N]
+    if hasattr(model, 'products'): return full_softmax(model.products(h, items.map(lambda e: e[1:])), index, most)
     return sliced_loss(model, h, items.map(lambda e: e[1:]), lambda h,items,_: model.score_all(h, items),
         lambda y,rows,room: softmax_slope(y, index[rows], room), room_for(model.n_items, index.device, most))
 
