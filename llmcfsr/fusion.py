@@ -5,7 +5,7 @@ __all__ = ['KeyAttention', 'EmbeddingFusion', 'SequenceFusion', 'inner', 'inner_
 
 # %% ../nbs/24_fusion.ipynb #3e7f2b5a
 from typing import NamedTuple
-import torch
+import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from .core import InputError
 from .attention import CrossAttention, causal_mask, masks, check_heads
@@ -29,18 +29,29 @@ class KeyAttention(nn.Module):
         x:Tensor,    # [n,D] what asks and is refined
         keys:Tensor, # [n,J,D] what each may read
     )->Tensor:       # [n,D]
-        H,w = self.heads,x.shape[1]//self.heads
-        k,(W_k,W_v) = self.norm_k(keys),(m.weight.view(H, w, -1) for m in (self.W_k, self.W_v))   # [D,D] -> [H,D/H,D]
+        H,w,k = self.heads,x.shape[1]//self.heads,self.norm_k(keys)
+        if keys.shape[1] < 4: return x+self.W_o(self.projected(x, k))
+        W_k,W_v = (m.weight.view(H, w, -1) for m in (self.W_k, self.W_v))                         # [D,D] -> [H,D/H,D]
         q = torch.einsum('nhw,hwd->nhd', self.W_q(self.norm_q(x)).view(-1, H, w), W_k)
         a = (q@k.transpose(1, 2)*w**-.5).softmax(-1)                                              # [n,H,J]
         return x+self.W_o(torch.einsum('nhd,hwd->nhw', a@k, W_v).flatten(1))
+
+    def projected(self,
+        x:Tensor, # [n,D]
+        k:Tensor, # [n,J,D] normalised keys
+    )->Tensor:    # [n,D]
+        "The mixture of few keys, each projected (@eq-el): the shorter way for two or three"
+        n,J,_ = k.shape; w = x.shape[1]//self.heads
+        K,V = F.linear(k, torch.cat([self.W_k.weight, self.W_v.weight])).view(n, J, 2, self.heads, w).unbind(2)   # [n,J,2D] -> 2 of [n,J,H,D/H]
+        a = ((self.W_q(self.norm_q(x)).view(n, 1, self.heads, w)*K).sum(-1)*w**-.5).softmax(1)                    # [n,J,H]
+        return (a[...,None]*V).sum(1).flatten(1)
 
 # %% ../nbs/24_fusion.ipynb #7e62d8cc
 class EmbeddingFusion(nn.Module):
     "Each item's two vectors, refined by its facets and by each other (@eq-el-keys, @eq-el); our reconstruction from the abstract"
     def __init__(self,
         d:int,        # width of the views
-        M:int,        # width of the text vectors
+        M:int,        # width of what the facets are cut from
         facets:int=4, # F, vectors into which the text is cut
         heads:int=2,  # attention heads
     ):
@@ -51,10 +62,9 @@ class EmbeddingFusion(nn.Module):
 
     def forward(self,
         v:Views,       # [n,D] both views of some items
-        e:Tensor,      # [n,M] their text vectors
-        f:Tensor=None, # [n,F*D] their facets, where they are known already
+        p:Tensor,      # [n,M] what their facets are cut from
     )->Views:          # [n,D]
-        f = (self.facet(e) if f is None else f).view(len(e), -1, v.c.shape[1])                     # [n,F*D] -> [n,F,D]
+        f = self.facet(p).view(len(p), -1, v.c.shape[1])                     # [n,F*D] -> [n,F,D]
         return Views(self.to_c(v.c, torch.cat([v.c[:,None], f], 1)), self.to_s(v.s, torch.stack([v.s, v.c], 1)))
 
 # %% ../nbs/24_fusion.ipynb #94c641de

@@ -13,7 +13,7 @@ from .core import InputError, one_of, seed_torch
 from .attention import causal_mask, two_way_mask, check_heads
 from .backbones import SASRec, BERT4Rec, GRU4Rec
 from .batches import SeqBatch, Packed, pad_histories, length_parts
-from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level, together
+from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level
 from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, fill, inner, inner_all
 
 # %% ../nbs/25_model.ipynb #e8728b13
@@ -86,8 +86,9 @@ class LLMCFSR(nn.Module):
         if not self.causal: self.masks = nn.ParameterDict({k:nn.Parameter(.4/d**.5*torch.randn(d)) for k,v in (('c', views.co), ('s', views.se)) if v is not None})
         self.embedding,self.sequence,self.prediction = None,None,None
         if 'embedding' in config.fuse:
-            self.embedding = EmbeddingFusion(d, views.se.E.shape[1], config.facets, config.fusion_heads)
-            level(self.embedding.facet, views.se.E[1:])
+            self.register_buffer('leading', pca_start(views.se.E, min(views.se.E.shape[1], config.facets*d)))   # [V+1,M'] what facets are cut from
+            self.embedding = EmbeddingFusion(d, self.leading.shape[1], config.facets, config.fusion_heads)
+            level(self.embedding.facet, self.leading[1:])
         if 'sequence' in config.fuse: self.sequence = SequenceFusion(d, config.fusion_heads, causal_mask if self.causal else two_way_mask)
         if 'prediction' in config.fuse: self.prediction = PredictionFusion(d)
 
@@ -95,9 +96,10 @@ class LLMCFSR(nn.Module):
         ids:Tensor=None, # long [n], any order; all rows 0..V if None
     )->Views:            # [n,D] each, row of id 0 zero
         "Item vectors after the embedding level; they stand for the items in histories and as candidates"
-        if self.embedding is None: return self.views(ids)
-        e = self.views.se.rows(ids); s,f = together(e, self.views.se.adapter, self.embedding.facet); keep = real_rows(s, ids)
-        return self.embedding(Views(self.views.co(ids), s*keep), e, f).map(lambda x: x*keep)
+        v = self.views(ids)
+        if self.embedding is None: return v
+        keep = real_rows(v.c, ids)
+        return self.embedding(v, self.leading if ids is None else self.leading[ids]).map(lambda x: x*keep)
 
 # %% ../nbs/25_model.ipynb #7d1f1fbb
 from fastcore.basics import patch
