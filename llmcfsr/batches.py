@@ -162,7 +162,7 @@ def epoch(self:SeqLoader,
 def length_parts(
     length:np.ndarray,  # int [B] lengths of the rows, short to long
     parts:int=6,        # groups at most
-    overhead:float=96., # what one more group costs, in positions
+    overhead:float=48., # what one more group costs, in positions
 )->list:                # (first row, one behind the last row, width) of each group
     "Cut rows into groups of like length so that the least work is done (@eq-batches-parts)"
     wide,first = np.unique(np.maximum(length, 1), return_index=True)

@@ -186,7 +186,7 @@ def build_model(
 # %% ../nbs/25_model.ipynb #8ec95ca8
 def packed(
     batch:SeqBatch, # padded on the left
-    parts:int=8,    # groups of like length at most; 1 leaves the batch in its rectangle
+    parts:int=10,    # groups of like length at most; 1 leaves the batch in its rectangle
 )->tuple:           # `Packed`, long [n] histories and targets on its axis, and the rows of the batch in the order of the groups, None if unchanged
     "A batch cut into groups of like length and laid on one axis (@eq-batches-packed)"
     length = batch.real.sum(1); order = length.argsort(stable=True); moved = bool((length[1:]<length[:-1]).any())
@@ -199,7 +199,7 @@ def packed(
 def states_at(self:LLMCFSR,
     items:Views,    # [n,D] item vectors, row 0 zero
     batch:SeqBatch, # histories as rows of `items`
-    parts:int=8,    # groups of like length at most; 1 works on the batch in its rectangle
+    parts:int=10,    # groups of like length at most; 1 works on the batch in its rectangle
 )->Views:           # [N,D]
     "States at the positions with a target, in the row-major order of `batch.target` (@eq-model-at)"
     real,history,target,order = packed(batch, parts)
