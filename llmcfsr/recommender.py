@@ -275,7 +275,7 @@ def recommend(self:Recommender,
 def states(self:Recommender,
     histories, # list of lists of source ids, oldest first
 )->np.ndarray: # float32 [B,T,D'], padded left with zeros; D' is both views side by side
-    "The user's state after each position of each history"
+    "The user's state after each position of each history: what the model would have known then"
     import torch
     from llmcfsr.batches import pad_histories
     rows = self.rows(histories)
@@ -283,15 +283,12 @@ def states(self:Recommender,
     model,device = self.model.eval(),self.options.device
     with torch.no_grad():
         items = model.items()
-        if model.causal:
-            history,real = (x.to(device) for x in pad_histories(rows, model.config.max_len))
-            h = model.states(items, history, real).cat()
-            return (h*real[...,None]).cpu().numpy()
         T = max(min(max(map(len, rows), default=0), model.config.max_len), 1)
-        out = np.zeros((len(rows), T, model.user_state(items, *(x.to(device) for x in pad_histories([np.array([1])], model.config.max_len))).cat().shape[-1]), 'f4')
+        state = lambda some: model.user_state(items, *(x.to(device) for x in pad_histories(some, model.config.max_len))).cat().cpu().numpy()
+        out = np.zeros((len(rows), T, state([np.array([1])]).shape[-1]), 'f4')
         for b,r in enumerate(rows):
             ends = range(max(len(r)-T, 0)+1, len(r)+1)
-            if ends: out[b,T-len(ends):] = model.user_state(items, *(x.to(device) for x in pad_histories([r[:e] for e in ends], model.config.max_len))).cat().cpu().numpy()
+            if ends: out[b,T-len(ends):] = state([r[:e] for e in ends])
         return out
 
 # %% ../nbs/60_recommender.ipynb #ce0cbf29
