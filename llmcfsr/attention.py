@@ -121,7 +121,7 @@ def attend_packed(
     heads:int=1,      # H, must divide D
     dropout:float=0., # on the weights
 )->Tensor:            # [...,n,D]
-    "Attention within each row, for rows in a rectangle or laid end to end (@eq-attn)"
+    "Attention within each row, for rows in a rectangle or laid end to end (@eq-attn); with a gradient to come, the one written out (@eq-attn-grad)"
     if isinstance(mask, Tensor): return attend(q, k, v, mask, heads, dropout)
     if torch.is_grad_enabled() and not q.is_cuda: return _Attend.apply(q, k, v, mask, heads, dropout)
     size = [m.shape[0]*m.shape[1] for m in mask]
@@ -136,7 +136,7 @@ def _groups(x, masks, heads):
     return [p.unflatten(-2, s).unflatten(-1, (heads, -1)).transpose(-3, -2) for p,s in zip(parts, shape)]
 
 class _Attend(torch.autograd.Function):
-    "Attention of all groups and its gradient (@eq-attn-grad)"
+    "Attention of all groups and its gradient"
     @staticmethod
     def forward(ctx, q, k, v, masks, heads, p):
         ctx.masks,ctx.heads,ctx.alpha = masks,heads,(q.shape[-1]//heads)**-.5
