@@ -4,6 +4,7 @@
 __all__ = ['Backbone', 'Block', 'position_numbers', 'ages', 'there', 'check_length', 'SASRec', 'BERT4Rec', 'GRU4Rec']
 
 # %% ../nbs/22_backbones.ipynb #7749af2e
+from abc import ABC, abstractmethod
 import torch
 from torch import nn, Tensor
 from .core import InputError
@@ -11,21 +12,21 @@ from .batches import Packed
 from .attention import SelfAttention, Dropout, causal_mask, two_way_mask, masks
 
 # %% ../nbs/22_backbones.ipynb #6fff205d
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     "A sequence encoder in two halves; has `causal` (a state depends on the past only) and `max_len`"
+    @abstractmethod
     def place(self,
         x:Tensor, # [...,B,T,D] item vectors, or [...,n,D] of a `Packed`
         real,     # bool [B,T] True where an item is, or a `Packed`
     )->Tensor:    # like x
         "Item vectors made ready for `run`: scaled, with their positions, zero at padding"
-        raise NotImplementedError
+    @abstractmethod
     def run(self,
         x:Tensor, # as `place` gives them
         real,     # bool [B,T] True where an item is, or a `Packed`
         newest:bool=False, # only the newest position of each row, of a rectangle
     )->Tensor:    # like x, [...,1,D] if newest
         "States at all positions"
-        raise NotImplementedError
     def forward(self,
         x:Tensor, # [...,B,T,D] item vectors, or [...,n,D] of a `Packed`
         real,     # bool [B,T] True where an item is, or a `Packed`

@@ -31,7 +31,7 @@ class RowAdam(torch.optim.Adam):
         lr:float=1e-3,  # learning rate; must stay as it is
     ):
         super().__init__(parameters, lr=lr, fused=True)
-        self.tables = {}
+        self.tables,self.modules = {},list(tables)
         for m in tables: self.tables[m.weight] = torch.zeros(len(m.weight), dtype=torch.long, device=m.weight.device); m.fresh = lambda ids, p=m.weight: self.refresh(p, ids)
         self.sums = None
 
@@ -103,6 +103,12 @@ def step(self:RowAdam, closure=None):
 def state_dict(self:RowAdam)->dict:
     "The state of plain Adam, every row up to date"
     self.settle(); return torch.optim.Adam.state_dict(self)
+
+@patch
+def release(self:RowAdam):
+    "Bring every row up to date and let the modules go: they are as if trained by plain Adam, and keep nothing of the optimiser"
+    self.settle()
+    for m in self.modules: m.fresh = None
 
 @patch
 def load_state_dict(self:RowAdam,

@@ -231,6 +231,7 @@ def fit(
             if checkpoint: save_run(checkpoint, run, identity)
             if on_epoch: on_epoch(run.records)
             if run.patience.over: break
+    if isinstance(run.optimizer, RowAdam): run.optimizer.release()
     if run.best: model.load_state_dict(run.best)
     model.eval()
     return run.records

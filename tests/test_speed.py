@@ -10,8 +10,9 @@ from llmcfsr.datasets import load_dataset
 from llmcfsr.losses import objective, renumber
 from llmcfsr.model import LEVELS, ModelConfig, build_model, packed
 from llmcfsr.planted import planted_world
+from llmcfsr.rowadam import RowAdam
 from llmcfsr.split import leave_one_out
-from llmcfsr.train import TrainConfig, adam, train_step
+from llmcfsr.train import TrainConfig, adam, fit, train_step
 
 SHARED = Path(__file__).resolve().parents[2]/'shared/data'
 SETS = sorted(p.parent.name for p in SHARED.glob('*/inter.txt'))
@@ -127,3 +128,14 @@ def test_a_step_touches_its_rows():
     opt = adam(model, TrainConfig()); train_step(model, batch, f, opt)
     with Count() as c: train_step(model, batch, f, opt)
     assert c.most < (V+1)*16/2
+
+def test_rows_resume(tmp_path):
+    "A run whose long table is stepped by rows, broken off and resumed, is the unbroken run bit for bit, and leaves no optimiser behind"
+    V = 2**14
+    def train(folder, epochs, resume=False):
+        model = build_model(ModelConfig(view='co', fuse=(), id_init='random', d=8, blocks=1, max_len=10), n_items=V, seed=0)
+        fit(model, SeqLoader(split, max_len=10, seed=0), objective, lambda m: {'NDCG@10':float(m.items().c.detach().abs().sum())}, TrainConfig(epochs=epochs, lr=.01), checkpoint=folder, resume=resume)
+        return model
+    whole = train(tmp_path/'whole', 3); train(tmp_path/'torn', 1); torn = train(tmp_path/'torn', 3, True)
+    assert all(torch.equal(a, b) for a,b in zip(whole.state_dict().values(), torn.state_dict().values()))
+    assert isinstance(adam(torn, TrainConfig()), RowAdam) and whole.views.co.fresh is None and not whole.views.co.weight[0].any()
