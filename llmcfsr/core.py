@@ -2,10 +2,10 @@
 
 # %% auto #0
 __all__ = ['DIMS', 'InputError', 'one_of', 'check', 'rng', 'seed_torch', 'fingerprint', 'writing', 'write_text', 'write_json',
-           'read_json', 'writing_folder', 'cache_folder', 'Shelf', 'progress']
+           'read_json', 'writing_folder', 'cache_folder', 'Shelf', 'progress', 'compiles', 'compiled', 'random_bytes']
 
 # %% ../nbs/00_core.ipynb #1115789e
-import dataclasses, hashlib, json, os, shutil, tempfile
+import dataclasses, functools, hashlib, json, os, shutil, tempfile, types
 from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
@@ -192,3 +192,49 @@ def progress(
     "A progress bar that appears after two seconds"
     from tqdm.auto import tqdm
     return tqdm(items, desc=desc, total=total, unit=unit, delay=2, leave=False, dynamic_ncols=True, disable=os.environ.get('LLMCFSR_PROGRESS')=='0')
+
+# %% ../nbs/00_core.ipynb #6580b20a
+@functools.cache
+def _has_numba():
+    import importlib.util
+    return importlib.util.find_spec('numba') is not None
+
+def compiles()->bool:
+    "Whether loops are compiled: numba is installed, and `LLMCFSR_COMPILED` is not 0"
+    return os.environ.get('LLMCFSR_COMPILED') != '0' and _has_numba()
+
+class compiled:
+    "A loop over arrays that numba compiles when it is first called; sums may be reordered, a division by zero gives infinity"
+    def __init__(self,
+        f, # a function of arrays and numbers, without keywords; may call other compiled ones of its module
+        inline:bool=False, # copy it into what calls it
+    ): functools.update_wrapper(self, f); self.plain,self.inline,self.kept = f,inline,None
+
+    @property
+    def fast(self):
+        "What numba makes of it"
+        if self.kept is None:
+            import numba
+            names = {k:v.fast for k,v in self.plain.__globals__.items() if isinstance(v, compiled) and k in self.plain.__code__.co_names}
+            f = types.FunctionType(self.plain.__code__, {**self.plain.__globals__, **names}, self.plain.__name__) if names else self.plain
+            options = dict(fastmath={'reassoc', 'contract', 'arcp', 'nsz', 'afn'}, error_model='numpy', nogil=True, forceinline=bool(self.inline))
+            try: self.kept = numba.njit(f, cache=True, **options)
+            except RuntimeError: self.kept = numba.njit(f, **options)             # nowhere to keep the machine code
+        return self.kept
+
+    def __call__(self, *args): return self.fast(*args)
+
+@compiled
+def _scatter_bytes(seed, out): # splitmix64, a counter-based generator (Steele, Lea, Flood 2014)
+    for i in range(len(out)):
+        z = np.uint64(seed)+np.uint64(i+1)*np.uint64(0x9E3779B97F4A7C15)
+        z = (z^(z>>np.uint64(30)))*np.uint64(0xBF58476D1CE4E5B9); z = (z^(z>>np.uint64(27)))*np.uint64(0x94D049BB133111EB)
+        out[i] = z^(z>>np.uint64(31))
+
+def random_bytes(
+    seed:int, # any 64 bits
+    n:int,    # how many
+)->np.ndarray:# uint8 [n]
+    "Uniform bytes, a function of `seed` alone"
+    out = np.empty(n//8+1, np.uint64); _scatter_bytes(np.uint64(seed&(2**64-1)), out)
+    return out.view(np.uint8)[:n]

@@ -170,7 +170,7 @@ def bce_part(
     h = model.states_at(items, batch._replace(history=history, target=target, negative=negative))
     at = target>0
     candidates = torch.cat([target[at][:,None], negative[at]], 1)               # [N,1+K]
-    y = model.score(h, items.map(lambda e: F.embedding(candidates, e)))
+    y = model.score_at(h, items, candidates)
     return bce_loss(y[:,0], y[:,1:])
 
 # %% ../nbs/30_losses.ipynb #2423e183

@@ -10,11 +10,11 @@ from torch import nn, Tensor
 
 # %% ../nbs/25_model.ipynb #e917ef20
 from .core import InputError, one_of, seed_torch
-from .attention import causal_mask, two_way_mask, check_heads
+from .attention import causal_mask, two_way_mask, check_heads, runs_jagged
 from .backbones import SASRec, BERT4Rec, GRU4Rec
-from .batches import SeqBatch, Packed, pad_histories, length_parts
+from .batches import SeqBatch, Jagged, Packed, pad_histories, length_parts, take
 from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level
-from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, fill, inner, inner_all
+from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, fill, inner, inner_all, score_own
 
 # %% ../nbs/25_model.ipynb #e8728b13
 LEVELS = ('embedding', 'sequence', 'prediction')
@@ -107,33 +107,34 @@ from fastcore.basics import patch
 @patch
 def lookup(self:LLMCFSR,
     items:Views,    # [n,D] item vectors, row 0 zero
-    history:Tensor, # long [B,T] rows of `items`, 0 where nothing is or where an item is masked; [n] of a `Packed`
-    real,           # bool [B,T] True where an item is, masked or not, or a `Packed`
+    history:Tensor, # long [B,T] rows of `items`, 0 where nothing is or where an item is masked; [n] of a `Packed` or `Jagged`
+    real,           # bool [B,T] True where an item is, masked or not, a `Packed` or a `Jagged`
 )->Views:           # [B,T,D], or [n,D]
     "Vectors of the histories; a masked position holds the learned mask of each view"
-    x = items.map(lambda e: F.embedding(history, e))
+    x = items.map(lambda e: take(e, history))
     if self.causal: return x
-    masked = ((real.real if isinstance(real, Packed) else real) & (history==0))[...,None]
+    masked = ((real.real if isinstance(real, (Packed, Jagged)) else real) & (history==0))[...,None]
     return Views(*(None if v is None else torch.where(masked, self.masks[k], v) for k,v in zip('cs', x)))
 
 @patch
 def encode(self:LLMCFSR,
-    x:Views, # [B,T,D] vectors of the histories, or [n,D] of a `Packed`
-    real,    # bool [B,T], or a `Packed`
-    newest:bool=False, # only the newest position of each row, of a rectangle
-)->Views:    # like x, [B,1,D] if newest
+    x:Views, # [B,T,D] vectors of the histories, or [n,D] of a `Packed` or `Jagged`
+    real,    # bool [B,T], a `Packed` or a `Jagged`
+    newest:bool=False, # only the newest position of each row
+)->Views:    # like x; [B,1,D] if newest, [B,D] of a `Jagged`
     "States: both views through the one backbone, then the sequence level"
     own = [v for v in x if v is not None]
-    h = iter(self.backbone(torch.stack(own), real, newest and len(own)==1))                      # both views in one pass, [2,...]
+    early = newest and len(own)==1; h = iter(self.backbone(torch.stack(own), real, early))       # both views in one pass, [2,...]
     h = x.map(lambda _: next(h))
     if self.sequence is not None: h = self.sequence(h, real)
-    return h.map(lambda y: y[...,-1:,:]) if newest else h
+    if not newest or early: return h
+    return h.map(lambda y: y[...,real.last,:] if isinstance(real, Jagged) else y[...,-1:,:])
 
 @patch
 def states(self:LLMCFSR,
     items:Views,    # [n,D] item vectors, row 0 zero
-    history:Tensor, # long [B,T] rows of `items`, or [n] of a `Packed`
-    real,           # bool [B,T], or a `Packed`
+    history:Tensor, # long [B,T] rows of `items`, or [n] of a `Packed` or `Jagged` or `Jagged`
+    real,           # bool [B,T], a `Packed` or a `Jagged`
 )->Views:           # [B,T,D], or [n,D]
     "States at all positions (@eq-model)"
     return self.encode(self.lookup(items, history, real), real)
@@ -163,6 +164,15 @@ def products(self:LLMCFSR,
     "What `score_all` consists of (@eq-full-products)"
     return Products(h.cat(), items.cat()) if self.prediction is None else self.prediction.products(h, items)
 
+@patch
+def score_at(self:LLMCFSR,
+    h:Views,     # [N,D] states
+    items:Views, # [n,D] items
+    cand:Tensor, # long [N,K] rows of `items`, each state's own
+)->Tensor:       # [N,K]
+    "`score` of candidates that are named by their rows"
+    return score_own(self.products(h, items), cand)
+
 # %% ../nbs/25_model.ipynb #6ba0ff7b
 def build_model(
     config:ModelConfig,  # what to build
@@ -186,23 +196,29 @@ def build_model(
 # %% ../nbs/25_model.ipynb #8ec95ca8
 def packed(
     batch:SeqBatch, # padded on the left
-    parts:int=10,    # groups of like length at most; 1 leaves the batch in its rectangle
-)->tuple:           # `Packed`, long [n] histories and targets on its axis, and the rows of the batch in the order of the groups, None if unchanged
-    "A batch cut into groups of like length and laid on one axis (@eq-batches-packed)"
+    parts:int=10,    # groups of like length at most; 1 leaves the batch in its rectangle, 0 takes each row for itself
+)->tuple:           # `Packed` or `Jagged`, long [n] histories and targets on its axis, and the rows of the batch in the order of the groups, None if unchanged
+    "A batch cut into groups of like length, or into its rows, and laid on one axis (@eq-batches-packed)"
+    if not parts: return Jagged(batch.real.sum(1)),batch.history[batch.real],batch.target[batch.real],None
     length = batch.real.sum(1); order = length.argsort(stable=True); moved = bool((length[1:]<length[:-1]).any())
     pick = (lambda x,a,b,T: x[order[a:b],-T:]) if moved else (lambda x,a,b,T: x[a:b,-T:])
     cuts = length_parts(length[order].cpu().numpy(), parts)
     axis = lambda x: torch.cat([pick(x, *c).flatten() for c in cuts])
     return Packed(pick(batch.real, *c) for c in cuts),axis(batch.history),axis(batch.target),order if moved else None
 
+@patch(as_prop=True)
+def jagged(self:LLMCFSR)->bool:
+    "Whether this model reads rows without padding here: its backbone does, and loops are compiled"
+    return self.backbone.jagged and runs_jagged(next(self.backbone.parameters()))
+
 @patch
 def states_at(self:LLMCFSR,
     items:Views,    # [n,D] item vectors, row 0 zero
     batch:SeqBatch, # histories as rows of `items`
-    parts:int=10,    # groups of like length at most; 1 works on the batch in its rectangle
+    parts:int=None, # groups of like length at most; 1 works on the batch in its rectangle, 0 on each row for itself; 0 or 10 if None
 )->Views:           # [N,D]
     "States at the positions with a target, in the row-major order of `batch.target` (@eq-model-at)"
-    real,history,target,order = packed(batch, parts)
+    real,history,target,order = packed(batch, (0 if self.jagged else 10) if parts is None else parts)
     at = target.nonzero()[:,0]; z = self.states(items, history, real)
     if order is not None:                                                                        # back to the rows as they were given
         row = order.repeat_interleave((batch.target>0).sum(1)[order]); at = at[row.argsort(stable=True)]
@@ -219,6 +235,8 @@ def user_state(self:LLMCFSR,
     if not self.causal: history,real = F.pad(history, (0,1)),F.pad(real, (0,1), value=True)
     T = self.config.max_len
     history,real = history[:,-T:],real[:,-T:]
+    if self.jagged and not torch.is_grad_enabled() and real.any(1).all():
+        rows = Jagged(real.sum(1)); return self.encode(self.lookup(items, history[real], rows), rows, newest=True)
     return self.encode(self.lookup(items, history, real), real, newest=True).map(lambda x: x[:,-1])
 
 # %% ../nbs/25_model.ipynb #b8309d5c

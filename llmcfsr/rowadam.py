@@ -4,8 +4,9 @@
 __all__ = ['infinite_sums', 'RowAdam']
 
 # %% ../nbs/29_rowadam.ipynb #49c50b9a
-import torch
+import numpy as np, torch
 from torch import Tensor
+from .core import compiled, compiles
 
 # %% ../nbs/29_rowadam.ipynb #5f18be80
 def infinite_sums(
@@ -35,18 +36,50 @@ class RowAdam(torch.optim.Adam):
         for m in tables: self.tables[m.weight] = torch.zeros(len(m.weight), dtype=torch.long, device=m.weight.device); m.fresh = lambda ids, p=m.weight: self.refresh(p, ids)
         self.sums = None
 
+    def reach(self,
+        n:int,  # steps
+        device, # where
+    ):
+        "Make the table of sums long enough"
+        if self.sums is None or self.sums.shape[1] <= n: self.sums = infinite_sums(2*n+1000, *self.param_groups[0]['betas']).to(device)
+
     def missed(self,
         s:Tensor, # long [n] steps at which rows were last moved
         k:Tensor, # long [n] steps they have rested since
     )->tuple:     # float32 [n] each
         "The sums W and A of what the rows missed (@eq-rows-missed), from the table (@eq-rows-table)"
-        b1,b2 = self.param_groups[0]['betas']; n = int((s+k).max()) if len(s) else 0
-        if self.sums is None or self.sums.shape[1] <= n: self.sums = infinite_sums(2*n+1000, b1, b2).to(s.device)
+        b1,b2 = self.param_groups[0]['betas']; self.reach(int((s+k).max()) if len(s) else 0, s.device)
         W,WA = (self.sums[i][s]-rate**k*self.sums[i][s+k] for i,rate in enumerate((b1/b2**.5, b1/b2)))
         return W.float(),(WA/W.clamp(min=1e-300)).float()
 
 # %% ../nbs/29_rowadam.ipynb #8ae06ce1
 from fastcore.basics import patch
+
+@compiled
+def _catch_up(p, m, v, last, ids, now, sums, b1, b2, lr, eps):
+    for i in range(len(ids)):
+        r = ids[i]; s = last[r]; k = now-s
+        if k<=0: continue
+        W = sums[0,s]-(b1/b2**.5)**k*sums[0,s+k]; A = (sums[1,s]-(b1/b2)**k*sums[1,s+k])/max(W, 1e-300)
+        a,e,c,d,tiny = np.float32(lr*W),np.float32(eps*A),np.float32(b1**k),np.float32(b2**k),np.float32(1e-38)
+        for j in range(p.shape[1]): p[r,j] -= a*m[r,j]/max(np.sqrt(v[r,j])+e, tiny)
+        for j in range(p.shape[1]): m[r,j] *= c; v[r,j] *= d
+        last[r] = now
+
+@compiled
+def _step_rows(p, m, v, last, ids, grad, now, b1, b2, lr, eps):
+    a,c,d,e,o,q = np.float32(lr/(1-b1**now)),np.float32(1-b1),np.float32(b2),np.float32(1-b2),np.float32(1-b2**now),np.float32(eps)
+    for i in range(len(ids)):
+        r = ids[i]; last[r] = now
+        for j in range(p.shape[1]):
+            g = grad[i,j]; x = m[r,j]+(g-m[r,j])*c; y = v[r,j]*d+g*g*e
+            m[r,j] = x; v[r,j] = y; p[r,j] -= a*x/(np.sqrt(y/o)+q)
+
+def _arrays(self, p):
+    "A table, its means and its clocks as arrays that share their memory"
+    state = self.state[p]; return (*(x.detach().numpy() for x in (p, state['exp_avg'], state['exp_avg_sq'])),self.tables[p].numpy())
+
+def _loops_serve(p): return compiles() and p.device.type=='cpu' and p.dtype==torch.float32 and p.is_contiguous()
 
 @patch
 @torch.no_grad()
@@ -58,6 +91,9 @@ def refresh(self:RowAdam,
     state,last,g = self.state[p],self.tables[p],self.param_groups[0]
     if not state: return
     now = int(state['step']); s = last if ids is None else last[ids]
+    if _loops_serve(p):
+        if int(s.min()) < now: self.reach(now+1, p.device); _catch_up(*_arrays(self, p), np.arange(len(last)) if ids is None else ids.numpy(), now, self.sums.numpy(), *g['betas'], g['lr'], g['eps'])
+        return
     if ids is None: ids = (s<now).nonzero()[:,0]; s = s[ids]
     k = now-s
     if not len(ids) or not k.any(): return
@@ -81,6 +117,7 @@ def step_rows(self:RowAdam,
     grad = grad.coalesce(); ids,d = grad.indices()[0],grad.values(); state,g = self.state[p],self.param_groups[0]
     if not state: state.update(step=torch.zeros(()), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
     self.refresh(p, ids); state['step'] += 1; t = int(state['step']); b1,b2 = g['betas']
+    if _loops_serve(p): return _step_rows(*_arrays(self, p), ids.numpy(), d.contiguous().numpy(), t, b1, b2, g['lr'], g['eps'])
     m,v = state['exp_avg'].index_select(0, ids).lerp_(d, 1-b1),state['exp_avg_sq'].index_select(0, ids).mul_(b2).addcmul_(d, d, value=1-b2)
     state['exp_avg'].index_copy_(0, ids, m); state['exp_avg_sq'].index_copy_(0, ids, v); self.tables[p][ids] = t
     p.data.index_add_(0, ids, m/v.div_(1-b2**t).sqrt_().add_(g['eps']), alpha=-g['lr']/(1-b1**t))

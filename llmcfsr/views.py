@@ -8,6 +8,7 @@ __all__ = ['Views', 'spread', 'pca_start', 'CollabView', 'Adapter', 'level', 'ch
 from typing import NamedTuple
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
+from .batches import take
 from .core import InputError
 
 # %% ../nbs/23_views.ipynb #5a4d61d9
@@ -66,7 +67,7 @@ class CollabView(nn.Module):
         ids:Tensor=None, # long [n], each once while training by rows; all rows if None
     )->Tensor:           # [n,D]
         if self.fresh: self.fresh(ids)
-        return self.weight if ids is None else F.embedding(ids, self.weight, padding_idx=0, sparse=self.fresh is not None)
+        return self.weight if ids is None else take(self.weight, ids, padding=True, sparse=self.fresh is not None)
 
 # %% ../nbs/23_views.ipynb #32529502
 class Adapter(nn.Module):

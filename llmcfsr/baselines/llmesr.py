@@ -8,13 +8,14 @@ __all__ = ['SwappedAttention', 'LLMESR', 'user_vectors', 'similar_users', 'simil
 import functools
 from dataclasses import replace
 import numpy as np, torch, torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn, Tensor
 
 # %% ../../nbs/53_llmesr.ipynb #8a16ccfb
 from ..core import InputError, check, seed_torch
 from ..attention import attend_packed, causal_mask, check_heads, masks, two_way_mask
-from ..backbones import there
-from ..batches import Packed, length_parts, window
+from ..backbones import blank
+from ..batches import Jagged, Packed, length_parts, window
 from ..views import DualView, Views
 from ..model import LLMCFSR, ModelConfig, build_model
 from ..losses import objective as plain_objective, renumber, self_distil_loss
@@ -35,9 +36,9 @@ class SwappedAttention(nn.Module):
             if p.ndim > 1: nn.init.xavier_normal_(p)
 
     def forward(self,
-        asks:Tensor,    # [B,T,D] the view that asks, or [n,D] of a `Packed`
+        asks:Tensor,    # [B,T,D] the view that asks, or [n,D] of a `Packed` or `Jagged`
         answers:Tensor, # like asks, the view that answers and is replaced
-        mask,           # bool [B,T,T] True where position t may read t', or what `masks` makes of a `Packed`
+        mask,           # bool [B,T,T] True where position t may read t', or what `masks` makes of a `Packed` or `Jagged`
     )->Tensor:          # like asks
         q = self.W_q(asks)
         if isinstance(mask, Tensor):                                             # a position that may read nothing reads all alike, [B,T,1]
@@ -58,13 +59,13 @@ class LLMESR(LLMCFSR):
         self.to_c,self.to_s = (SwappedAttention(config.d, config.fusion_heads) for _ in 'cs')
 
     def encode(self,
-        x:Views, # [B,T,D] vectors of the histories, or [n,D] of a `Packed`
-        real,    # bool [B,T], or a `Packed`
-        newest:bool=False, # only the newest position of each row, of a rectangle
-    )->Views:    # states, like x, [B,1,D] if newest
+        x:Views, # [B,T,D] vectors of the histories, or [n,D] of a `Packed` or `Jagged`
+        real,    # bool [B,T], a `Packed` or a `Jagged`
+        newest:bool=False, # only the newest position of each row
+    )->Views:    # states, like x; [B,1,D] if newest, [B,D] of a `Jagged`
         "The views answer each other, then pass through the one backbone (@eq-esr-model)"
         mask = masks(self.mask, real); c,s = self.backbone.place(torch.stack([*x]), real)           # [2,...] -> 2 of [...]
-        x = torch.stack([self.to_c(s, c, mask), self.to_s(c, s, mask)])*there(real, c)
+        x = blank(torch.stack([self.to_c(s, c, mask), self.to_s(c, s, mask)]), real)
         return Views(*self.backbone.run(x, real, newest))
 
 # %% ../../nbs/53_llmesr.ipynb #9d9aa20b
@@ -169,18 +170,44 @@ class Teacher:
         who:Tensor, # long [n] users
     )->Tensor:      # [n,2D]
         "One state a user; the vector of an item is computed once for all of them, and the mode of the model is restored"
-        device,was = next(model.parameters()).device,model.training; model.eval()
-        order = np.argsort(self.n[who.numpy()], kind='stable'); sorted_ = who.numpy()[order]; rows = []
-        for a,b,_ in length_parts(self.n[sorted_], parts=12):
-            history,real = (torch.from_numpy(x).to(device) for x in window(self.item, self.end[sorted_[a:b]], self.n[sorted_[a:b]]))
-            if not model.causal: history,real = (F.pad(x, (0,1), value=v)[:,-model.config.max_len:] for x,v in ((history, 0), (real, True)))
-            rows.append((history, real))
-        ids,histories = renumber([h for h,_ in rows], model.n_items); items,out = model.items(ids),[]
-        for some in portions([r.numel() for _,r in rows]):
-            packed = Packed([rows[i][1] for i in some]); z = torch.cat(list(model.states(items, torch.cat([histories[i].flatten() for i in some]), packed)), -1)
-            out += [x[:,-1] for x in packed.cut(z)]
-        model.train(was)
-        return torch.cat(out)[torch.from_numpy(order.argsort()).to(device)]
+        was,who = model.training,who.numpy(); model.eval()
+        try: return self.flat_states(model, who) if model.jagged and self.n[who].all() else self.grouped_states(model, who)
+        finally: model.train(was)
+
+# %% ../../nbs/53_llmesr.ipynb #ed1cf005
+@patch
+def grouped_states(self:Teacher,
+    model,          # in its evaluation mode, without a gradient
+    who:np.ndarray, # int [n] users
+)->Tensor:          # [n,2D]
+    "States of users in groups of like length"
+    device,order = next(model.parameters()).device,np.argsort(self.n[who], kind='stable'); sorted_ = who[order]; rows = []
+    for a,b,_ in length_parts(self.n[sorted_], parts=12):
+        history,real = (torch.from_numpy(x).to(device) for x in window(self.item, self.end[sorted_[a:b]], self.n[sorted_[a:b]]))
+        if not model.causal: history,real = (F.pad(x, (0,1), value=v)[:,-model.config.max_len:] for x,v in ((history, 0), (real, True)))
+        rows.append((history, real))
+    ids,histories = renumber([h for h,_ in rows], model.n_items); items,out = model.items(ids),[]
+    for some in portions([r.numel() for _,r in rows]):
+        packed = Packed([rows[i][1] for i in some]); z = torch.cat(list(model.states(items, torch.cat([histories[i].flatten() for i in some]), packed)), -1)
+        out += [x[:,-1] for x in packed.cut(z)]
+    return torch.cat(out)[torch.from_numpy(order.argsort()).to(device)]
+
+# %% ../../nbs/53_llmesr.ipynb #0b25de29
+@patch
+def flat_states(self:Teacher,
+    model,          # in its evaluation mode, without a gradient
+    who:np.ndarray, # int [n] users, each with an item
+    most:int=2**14, # positions worked on at once, if a history is not longer
+)->Tensor:          # [n,2D]
+    "The same where rows go without padding: every history end to end with the next"
+    n,more = self.n[who],0 if model.causal else 1; cut = np.minimum(n, model.config.max_len-more); end = self.end[who]
+    def flat(x): a,b = x; L = cut[a:b]; at = np.repeat(end[a:b]-L.cumsum(), L)+np.arange(L.sum()); return torch.from_numpy(self.item[at])
+    edges = np.append(np.flatnonzero(np.diff((cut+more).cumsum()//most, prepend=-1)), len(who)); parts = list(zip(edges, edges[1:]))
+    ids,histories = renumber([flat(x) for x in parts], model.n_items); items,out = model.items(ids),[]
+    for (a,b),h in zip(parts, histories):
+        if more: h = torch.from_numpy(np.insert(h.numpy(), cut[a:b].cumsum(), 0))
+        rows = Jagged(cut[a:b]+more); out.append(torch.cat(list(model.encode(model.lookup(items, h, rows), rows, newest=True)), -1))
+    return torch.cat(out)
 
 # %% ../../nbs/53_llmesr.ipynb #5d06d6fb
 def teach(
