@@ -218,10 +218,18 @@ def _exp(x):                       # for x up to 88; below -87 as at -87
     y = C5*r+C4; y = y*r+C3; y = y*r+C2; y = y*r+C1; y = (y*r+C0)*r*r+r+ONE
     return y*np.int32((np.int32(k)+np.int32(127))<<np.int32(23)).view(np.float32)
 
+@compiled
+def _top(p):                       # the largest, in eight strands that run side by side; NaN may be passed over, and shows in the sum that follows
+    a = b = c = d = e = f = g = h = p[0]; n = len(p)-len(p)%8
+    for i in range(0, n, 8):
+        a = max(a, p[i]); b = max(b, p[i+1]); c = max(c, p[i+2]); d = max(d, p[i+3])
+        e = max(e, p[i+4]); f = max(f, p[i+5]); g = max(g, p[i+6]); h = max(h, p[i+7])
+    for i in range(n, len(p)): a = max(a, p[i])
+    return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
+
 @inlined
 def _soften(p, S, scale):          # softmax of scale*p in place
-    top = p[0]; total = ZERO
-    for s in range(S): top = max(top, p[s])
+    top = _top(p); total = ZERO
     for s in range(S): e = _exp((p[s]-top)*scale); p[s] = e; total += e
     total = ONE/total
     for s in range(S): p[s] *= total

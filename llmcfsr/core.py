@@ -211,13 +211,24 @@ class compiled:
     ): functools.update_wrapper(self, f); self.plain,self.inline,self.kept = f,inline,None
 
     @property
+    def uses(self)->dict:
+        "The compiled functions and the constants that it names"
+        return {k:v for k in self.plain.__code__.co_names if isinstance(v := self.plain.__globals__.get(k), (compiled, np.generic))}
+
+    @property
+    def digest(self)->str:
+        "A fingerprint of its code and of all it uses, wherever that stands: machine code that is kept must not outlive it"
+        code = self.plain.__code__
+        return fingerprint(code.co_code, repr(code.co_consts), code.co_names, {k:v.digest if isinstance(v, compiled) else float(v) for k,v in self.uses.items()})[:12]
+
+    @property
     def fast(self):
         "What numba makes of it"
         if self.kept is None:
             import numba
-            names = {k:v.fast for k,v in self.plain.__globals__.items() if isinstance(v, compiled) and k in self.plain.__code__.co_names}
-            f = types.FunctionType(self.plain.__code__, {**self.plain.__globals__, **names}, self.plain.__name__) if names else self.plain
-            options = dict(fastmath={'reassoc', 'contract', 'arcp', 'nsz', 'afn'}, error_model='numpy', nogil=True, forceinline=bool(self.inline))
+            f = types.FunctionType(self.plain.__code__, {**self.plain.__globals__, **{k:v.fast for k,v in self.uses.items() if isinstance(v, compiled)}}, self.plain.__name__)
+            f.__qualname__ = f'{self.plain.__name__}_{self.digest}'
+            options = dict(fastmath={'reassoc', 'contract', 'arcp', 'nsz', 'afn'}, error_model='numpy', nogil=True, forceinline=self.inline)
             try: self.kept = numba.njit(f, cache=True, **options)
             except RuntimeError: self.kept = numba.njit(f, **options)             # nowhere to keep the machine code
         return self.kept
