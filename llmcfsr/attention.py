@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['ZERO', 'ONE', 'inlined', 'LOW', 'LOG2E', 'LN2_HI', 'LN2_LO', 'C0', 'C1', 'C2', 'C3', 'C4', 'C5', 'two_way_mask',
            'causal_mask', 'no_mask', 'noise', 'drop', 'Dropout', 'attend', 'additive', 'attend_noisily', 'check_heads',
-           'Within', 'masks', 'attend_packed', 'lane', 'lots', 'rows_forward', 'rows_backward', 'rows_newest',
+           'Within', 'masks', 'attend_packed', 'lane', 'lots', 'room', 'rows_forward', 'rows_backward', 'rows_newest',
            'runs_jagged', 'SelfAttention', 'CrossAttention', 'first_change']
 
 # %% ../nbs/21_attention.ipynb #909bb719
@@ -228,11 +228,11 @@ def _top(p):                       # the largest, in eight strands that run side
     return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
 
 @inlined
-def _soften(p, S, scale):          # softmax of scale*p in place
+def _soften(p, scale):             # softmax of scale*p in place
     top = _top(p); total = ZERO
-    for s in range(S): e = _exp((p[s]-top)*scale); p[s] = e; total += e
+    for s in range(len(p)): e = _exp((p[s]-top)*scale); p[s] = e; total += e
     total = ONE/total
-    for s in range(S): p[s] *= total
+    for s in range(len(p)): p[s] *= total
 
 @compiled
 def _thin(p, byte, n, keep, x):    # dropout: keep*p where the byte is below n, else 0
@@ -253,18 +253,18 @@ def _forward(q, k, v, length, both, byte, n, keep, scale, stay, lane, z, A, X): 
         for h in range(q.shape[1]):
             for t in range(L):
                 S = L if both else t+1; i = o if stay else 0; p,x = A[i:i+S],X[i:i+S]
-                _dots(q[a+t,h], K, h, S, lane, p); _soften(p, S, scale)
+                _dots(q[a+t,h], K, h, S, lane, p); _soften(p, scale)
                 if held: _thin(p, byte[o:o+S], n, keep, x)
                 _mix(x if held else p, V, h, S, lane, z[a+t,h])
                 o += S
         a += L
 
 @compiled
-def _newest(q, k, v, length, scale, lane, z, p):                                  # q and z [B,H,w]: the newest position of each row alone
+def _newest(q, k, v, length, scale, lane, z, room):                                  # q and z [B,H,w]: the newest position of each row alone
     a = 0
     for b in range(len(length)):
-        L = length[b]; K,V = k[a:a+L],v[a:a+L]; a += L
-        for h in range(q.shape[1]): _dots(q[b,h], K, h, L, lane, p); _soften(p, L, scale); _mix(p, V, h, L, lane, z[b,h])
+        L = length[b]; K,V = k[a:a+L],v[a:a+L]; p = room[:L]; a += L
+        for h in range(q.shape[1]): _dots(q[b,h], K, h, L, lane, p); _soften(p, scale); _mix(p, V, h, L, lane, z[b,h])
 
 @compiled
 def _backward(q, k, v, length, both, keep, scale, A, X, dz, lane, dq, dk, dv):
@@ -292,6 +292,12 @@ def lots(
     "Random bytes that decide what dropout keeps (@eq-attn-drop); torch's generator seeds them"
     return random_bytes(torch.empty((), dtype=torch.int64).random_(-2**63, None).item(), n)
 
+def room(
+    *shape, # of the array
+)->np.ndarray: # float32, not yet filled
+    "Memory that PyTorch hands out: it is always aligned alike, and the library's products of matrices round by alignment, so that only such memory gives the same bits in every run"
+    return torch.empty(shape).numpy()
+
 def _pairs(length, both): return int((length*(length if both else length+1)).sum())//(1 if both else 2)
 
 def rows_forward(
@@ -307,16 +313,17 @@ def rows_forward(
     n = round(256*(1-p)); pairs = _pairs(length, both)*q.shape[1]
     byte = lots(pairs) if n < 256 else np.empty(0, np.uint8)
     A = np.empty(pairs if keep else int(length.max(initial=0)), np.float32); X = np.empty_like(A) if len(byte) else A
-    keep_,scale,z = np.float32(256/max(n, 1)),np.float32(q.shape[2]**-.5),np.empty_like(q)
+    keep_,scale,z = np.float32(256/max(n, 1)),np.float32(q.shape[2]**-.5),room(*q.shape)
     _forward(q, k, v, length, both, byte, n, keep_, scale, keep, lane(q.shape[2]), z, A, X)
     return z,(q, k, v, length, both, keep_, scale, A, X)
 
+# %% ../nbs/21_attention.ipynb #ff7f50aa
 def rows_backward(
     held:tuple,    # from `rows_forward`
     dz:np.ndarray, # float32 [N,H,w] gradient of the result
 )->list:           # gradients of queries, keys and values
     "The gradient of attention within rows (@eq-attn-grad), compiled"
-    grads = [np.empty_like(dz) for _ in range(3)]; _backward(*held, dz, lane(dz.shape[2]), *grads)
+    grads = [room(*dz.shape) for _ in range(3)]; _backward(*held, dz, lane(dz.shape[2]), *grads)
     return grads
 
 def rows_newest(
@@ -326,7 +333,7 @@ def rows_newest(
     length:np.ndarray, # int64 [B] of the rows, none 0
 )->np.ndarray:         # float32 [B,H,w]
     "Attention of one position of each row over all of it (@eq-attn), compiled"
-    z = np.empty_like(q); _newest(q, k, v, length, np.float32(q.shape[2]**-.5), lane(q.shape[2]), z, np.empty(int(length.max(initial=0)), np.float32))
+    z = room(*q.shape); _newest(q, k, v, length, np.float32(q.shape[2]**-.5), lane(q.shape[2]), z, np.empty(int(length.max(initial=0)), np.float32))
     return z
 
 # %% ../nbs/21_attention.ipynb #c0f9d417

@@ -154,7 +154,7 @@ def block_rows(
     x:Tensor,      # [...,n,D] views of rows laid end to end
     within:Within, # where the rows lie and what is open
 )->Tensor:         # like x
-    "A block over rows without padding (@eq-backbone-block), compiled"
+    "A block over rows without padding (@eq-backbone-block) and its gradient (@eq-backbone-norm), compiled"
     A = block.attention; p,p_att = (block.drop.p, A.p) if block.training else (0., 0.)
     weights = [w for m in (block.norm_a, block.norm_z, A.W_q, A.W_k, A.W_v, A.W_o, block.W_1, block.W_2) for w in (m.weight, m.bias)]
     return _BlockRows.apply(x.reshape(-1, x.shape[-1]), within.rows.times(x.shape[:-2].numel()), within.both, A.heads, p, p_att, np.float32(block.norm_a.eps), *weights).view(x.shape)

@@ -235,8 +235,9 @@ class compiled:
 
     def __call__(self, *args): return self.fast(*args)
 
+# %% ../nbs/00_core.ipynb #a64ec153
 @compiled
-def _scatter_bytes(seed, out): # splitmix64, a counter-based generator (Steele, Lea, Flood 2014)
+def _scatter_bytes(seed, out):
     for i in range(len(out)):
         z = np.uint64(seed)+np.uint64(i+1)*np.uint64(0x9E3779B97F4A7C15)
         z = (z^(z>>np.uint64(30)))*np.uint64(0xBF58476D1CE4E5B9); z = (z^(z>>np.uint64(27)))*np.uint64(0x94D049BB133111EB)

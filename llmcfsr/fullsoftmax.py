@@ -24,24 +24,26 @@ def probabilities(
     return (total-own).sum()
 
 @compiled
-def _slope_rows(y, index):              # probabilities in place, less 1 at the targets; the sum of the losses
+def _slope_rows(y, index, first):       # probabilities in place, less 1 at the targets, 0 before the first item; the sum of the losses
     loss = 0.
     for i in range(len(y)):
-        r,total = y[i],ZERO; top = _top(r); own = r[index[i]]
+        own = y[i,index[i]]; r = y[i,first:]; total = ZERO; top = _top(r)
+        for j in range(first): y[i,j] = ZERO
         for j in range(len(r)): e = _exp(r[j]-top); r[j] = e; total += e
         loss += np.log(total)+top-own; total = ONE/total
         for j in range(len(r)): r[j] *= total
-        r[index[i]] -= ONE
+        y[i,index[i]] -= ONE
     return loss
 
 def slope(
     y:Tensor,     # [n,V] scores, overwritten
     index:Tensor, # long [n,1] target of each row
     room:Tensor,  # [n,V], may be overwritten
+    first:int=0,  # columns before it take no part
 )->tuple:         # scalar, and [n,V], which is `y` or `room`
     "Sum of the losses of the rows and its gradient (@eq-full-gradient), compiled where that is possible"
-    if y.device.type=='cpu' and y.dtype==torch.float32 and compiles(): return _slope_rows(y.numpy(), index[:,0].numpy()),y
-    loss = probabilities(y, index, room); return loss,room.scatter_add_(1, index, room.new_full(index.shape, -1.))
+    if y.device.type=='cpu' and y.dtype==torch.float32 and compiles(): return _slope_rows(y.numpy(), index[:,0].numpy(), first),y
+    y[:,:first] = -torch.inf; loss = probabilities(y, index, room); return loss,room.scatter_add_(1, index, room.new_full(index.shape, -1.))
 
 # %% ../nbs/26_fullsoftmax.ipynb #8c054c86
 def _slices(N, V, most, like, k):
@@ -52,7 +54,7 @@ def _slices(N, V, most, like, k):
 class _FullSoftmax(torch.autograd.Function):
     "Mean loss and its gradient, both on the way forward"
     @staticmethod
-    def forward(ctx, index, most, u, x, gamma, *flat):
+    def forward(ctx, index, most, first, u, x, gamma, *flat):
         gates = [flat[i:i+3] for i in range(0, len(flat), 3)]; N,k,loss = len(u),0. if gamma is None else float(gamma),0.
         du,dx,dgamma = torch.empty_like(u),torch.zeros_like(x),u.new_zeros(())
         dgates = [(torch.empty_like(a), torch.empty_like(g), torch.zeros_like(m)) for a,g,m in gates]
@@ -60,7 +62,7 @@ class _FullSoftmax(torch.autograd.Function):
             torch.mm(u[cut], x.T, out=y)
             for (a,g,m),S,G in zip(gates, held[::2], held[1::2]):
                 torch.mm(a[cut], m.T, out=S).sigmoid_(); torch.mm(g[cut], m.T, out=G); y.addcmul_(S, G, value=k)
-            add,d_ = slope(y, index[cut,None], d); loss = loss+add; free = d if d_ is y else y
+            add,d_ = slope(y, index[cut,None], d, first); loss = loss+add; free = d if d_ is y else y
             torch.mm(d_, x, out=du[cut]); dx.addmm_(d_.T, u[cut])
             for (a,g,m),S,G,(da,dg,dm) in zip(gates, held[::2], held[1::2], dgates):
                 R = torch.mul(d_, S, out=free); G.mul_(R); dgamma += G.sum(); Q = G.addcmul_(G, S, value=-1)
@@ -71,13 +73,16 @@ class _FullSoftmax(torch.autograd.Function):
         return torch.as_tensor(loss/N, dtype=u.dtype, device=u.device)
     @staticmethod
     def backward(ctx, up):
-        return None, None, *(ctx.grads if float(up)==1 else [None if g is None else g*up for g in ctx.grads])
+        return None, None, None, *(ctx.grads if float(up)==1 else [None if g is None else g*up for g in ctx.grads])
 
 # %% ../nbs/26_fullsoftmax.ipynb #89999367
 def full_softmax(
     p,             # `Products`: u [N,D'], x [V,D'], gamma and gates
     index:Tensor,  # long [N] row of `p.x` that is the target
-    most:int=2**19,# scores held at once, of each kind; 16 times as many on a GPU
+    most:int=2**20,# scores held at once, of each kind; 16 times as many on a GPU
+    first:int=0,   # rows of `p.x` before it are no items
 )->Tensor:         # scalar
     "Cross-entropy of the targets against all items (@eq-full-products), in bounded memory, its gradient written out (@eq-full-gradient)"
-    return _FullSoftmax.apply(index, most if p.u.device.type=='cpu' else 16*most, p.u, p.x, p.gamma, *(t for gate in p.gates for t in gate))
+    kind = p.u.device.type; parts = p.u,p.x,p.gamma,*(t for gate in p.gates for t in gate)
+    if torch.is_autocast_enabled(kind): parts = [None if t is None else t.float() for t in parts]      # a softmax over a catalogue wants more than the 8 bits of bfloat16
+    with torch.autocast(kind, enabled=False): return _FullSoftmax.apply(index, most if kind=='cpu' else 16*most, first, *parts)

@@ -149,8 +149,8 @@ class _OwnProducts(torch.autograd.Function):
         return y
     @staticmethod
     def backward(ctx, dy):
-        u,x,cand = ctx.held; du,dx = np.empty_like(u),np.zeros_like(x); _own_back(dy.contiguous().numpy(), u, x, cand, du, dx)
-        return torch.from_numpy(du),torch.from_numpy(dx),None
+        u,x,cand = ctx.held; du,dx = torch.empty(u.shape),torch.zeros(x.shape); _own_back(dy.contiguous().numpy(), u, x, cand, du.numpy(), dx.numpy())
+        return du,dx,None
 
 def own_products(
     u:Tensor,    # [N,D] states

@@ -224,9 +224,11 @@ def sliced_loss(
     size:int,    # targets in a slice
 )->Tensor:       # scalar
     "The mean of a loss over all targets, computed in slices"
-    states,rows = ([x for x in v if x is not None] for v in (h, items))
+    kind = next(x for x in h if x is not None).device.type; wide = (lambda x: x.float()) if torch.is_autocast_enabled(kind) else (lambda x: x)
+    states,rows = ([wide(x) for x in v if x is not None] for v in (h, items))
     def filled(views, tensors): rest = iter(tensors); return views.map(lambda _: next(rest))
-    return _Sliced.apply(lambda a,b,at: score(filled(h, a), filled(items, b), at), slope, max(1, size), len(states), len(rows), *states, *rows, *(p for p in model.parameters() if p.requires_grad))
+    with torch.autocast(kind, enabled=False):
+        return _Sliced.apply(lambda a,b,at: score(filled(h, a), filled(items, b), at), slope, max(1, size), len(states), len(rows), *states, *rows, *(p for p in model.parameters() if p.requires_grad))
 
 # %% ../nbs/30_losses.ipynb #0941b4ad
 def room_for(
@@ -240,13 +242,13 @@ def room_for(
 def softmax_part(
     model,           # see above
     batch,           # a `SeqBatch`
-    most:int=2**19,  # scores held at once
+    most:int=2**20,  # scores held at once
 )->Tensor:           # scalar
     "Cross-entropy of a batch against the whole catalogue (@eq-softmax); a model that can write its scores as `products` has the gradient written out (@eq-full-gradient)"
-    items = model.items(); h = model.states_at(items, batch); index = batch.target[batch.target>0]-1           # [N,D], [N]
-    if hasattr(model, 'products'): return full_softmax(model.products(h, items.map(lambda e: e[1:])), index, most)
+    items = model.items(); h = model.states_at(items, batch); index = batch.target[batch.target>0]             # [N,D], [N]
+    if hasattr(model, 'products'): return full_softmax(model.products(h, items), index, most, first=1)
     return sliced_loss(model, h, items.map(lambda e: e[1:]), lambda h,items,_: model.score_all(h, items),
-        lambda y,rows,room: softmax_slope(y, index[rows], room), room_for(model.n_items, index.device, most))
+        lambda y,rows,room: softmax_slope(y, index[rows]-1, room), room_for(model.n_items, index.device, most))
 
 # %% ../nbs/30_losses.ipynb #b78c2a82
 def sampled_part(

@@ -240,6 +240,18 @@ def user_state(self:LLMCFSR,
     return self.encode(self.lookup(items, history, real), real, newest=True).map(lambda x: x[:,-1])
 
 # %% ../nbs/25_model.ipynb #b8309d5c
+@patch
+def flat_state(self:LLMCFSR,
+    items:Views,       # [n,D] item vectors, row 0 zero
+    history:Tensor,    # long [N] rows of `items`, histories end to end
+    length:np.ndarray, # int64 [B] of the histories, none 0; up to `max_len`, one less with a mask behind each
+)->Views:              # [B,D]
+    "`user_state` of histories without padding, for a model that is `jagged`; no gradient"
+    if not self.causal:
+        history = torch.from_numpy(np.insert(history.numpy(), length.cumsum(), 0)); length = length+1
+    rows = Jagged(length); return self.encode(self.lookup(items, history, rows), rows, newest=True)
+
+# %% ../nbs/25_model.ipynb #855829bb
 class ModelScorer:
     "Scores of the whole catalogue after each history; call `refresh` when the weights have changed"
     def __init__(self,
@@ -254,6 +266,12 @@ class ModelScorer:
         "Forget the item vectors; they are computed anew when next needed"
         self.kept = None
 
+    def _states(self, histories, device):   # [n,D] after each history
+        T = self.model.config.max_len-(not self.model.causal)
+        if self.model.jagged and all(map(len, histories)):
+            cut = [np.asarray(h, np.int64)[-T:] for h in histories]; return self.model.flat_state(self.kept, torch.from_numpy(np.concatenate(cut)), np.array([len(h) for h in cut]))
+        return self.model.user_state(self.kept, *(x.to(device) for x in pad_histories(histories, self.model.config.max_len)))
+
     @torch.no_grad()
     def scores_into(self,
         histories,      # list of n arrays of item ids
@@ -266,8 +284,7 @@ class ModelScorer:
             if self.kept is None: self.kept = model.items()
             device = next(iter(v for v in self.kept if v is not None)).device
             for a in range(0, len(order), self.batch):
-                rows = order[a:a+self.batch]
-                h = model.user_state(self.kept, *(x.to(device) for x in pad_histories([histories[i] for i in rows], model.config.max_len)))
+                rows = order[a:a+self.batch]; h = self._states([histories[i] for i in rows], device)
                 if sorted_ and device.type=='cpu': fill(model.products(h, self.kept), y[a:a+len(rows)])
                 else: y[torch.from_numpy(rows)] = model.score_all(h, self.kept).cpu()
         finally: model.train(was)

@@ -7,9 +7,16 @@ __all__ = ['above_tied', 'hit', 'ndcg', 'mrr', 'first_k']
 import numpy as np
 import torch
 from torch import Tensor
-from .core import InputError
+from .core import InputError, compiled, compiles
 
 # %% ../nbs/40_ranking.ipynb #ae3475ee
+@compiled
+def _count(scores, target, above, tied):
+    for i in range(len(scores)):
+        r = scores[i]; own = r[target[i]]; a = np.int32(0); b = np.int32(0)
+        for j in range(len(r)): a += np.int32(r[j]>own); b += np.int32(r[j]==own)
+        above[i] = a; tied[i] = b-1
+
 def above_tied(
     scores:Tensor,      # [n,V+1] one row a case; -inf for what does not compete
     target:Tensor,      # [n] column of the target
@@ -18,6 +25,9 @@ def above_tied(
 )->tuple:               # two int64 tensors [n]: candidates above the target, others level with it
     "How many candidates score higher than the target, and how many the same (@eq-above-tied)"
     y,(n,width) = scores.gather(1, target[:,None]),scores.shape       # [n,1]
+    if scores.device.type=='cpu' and scores.dtype==torch.float32 and compiles():
+        above,tied = torch.empty(2, n, dtype=torch.int64); _count(scores.contiguous().numpy(), target.numpy(), above.numpy(), tied.numpy())
+        return above,tied
     rows = n if scores.is_cuda else max(1, most//width); count = torch.empty(2, n, device=scores.device)
     buffer = torch.empty(min(rows, n), width, device=scores.device) if buffer is None else buffer
     for a in range(0, n, rows):

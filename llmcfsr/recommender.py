@@ -49,6 +49,7 @@ class Options:
     align:float = 0.            # weight of the alignment of the two views
     seed:int = 0                # of weights, batches and dropout
     device:str = 'cpu'          # cpu or cuda
+    precision:str = 'fp32'      # fp32, or bf16 on a GPU
     def __post_init__(self): check_options(self)
 
 # %% ../nbs/60_recommender.ipynb #c0ae04ac
@@ -57,7 +58,8 @@ def check_options(
 ):
     "Raise an `InputError` for the first option out of its range"
     one_of(o.model, MODELS, 'model'); one_of(o.backbone, BACKBONES, 'backbone'); one_of(o.loss, NEGATIVES, 'loss')
-    one_of(o.view, ('dual', 'co', 'se'), 'view'); one_of(o.device.split(':')[0], ('cpu', 'cuda'), 'device')
+    one_of(o.view, ('dual', 'co', 'se'), 'view'); one_of(o.device.split(':')[0], ('cpu', 'cuda'), 'device'); one_of(o.precision, ('fp32', 'bf16'), 'precision')
+    if o.precision=='bf16' and o.device=='cpu': raise InputError("precision='bf16' is for a GPU: on a processor bfloat16 products are many times slower than float32; take precision='fp32', or device='cuda'")
     for f in o.fuse: one_of(f, ('embedding', 'sequence', 'prediction'), 'fuse')
     for k in ('epochs', 'patience', 'batch_size', 'dim', 'blocks', 'heads', 'max_len', 'tune_steps'):
         if not isinstance(getattr(o, k), int) or getattr(o, k) < 1: raise InputError(f"{k}={getattr(o, k)!r} must be a whole number of at least 1")
@@ -169,7 +171,7 @@ def train_model(
     from llmcfsr.train import TrainConfig, fit
     kind = 'next' if getattr(model, 'causal', True) else 'cloze'
     loader = SeqLoader(split, max_len=options.max_len, batch_size=options.batch_size, kind=kind, negatives=0 if options.loss=='sampled' else negatives(options), seed=options.seed)
-    config = TrainConfig(epochs=options.epochs, patience=options.patience, lr=options.lr, weight_decay=options.weight_decay, seed=options.seed)
+    config = TrainConfig(epochs=options.epochs, patience=options.patience, lr=options.lr, weight_decay=options.weight_decay, seed=options.seed, precision=options.precision)
     return fit(model, loader, make_objective(options, split, E), validator(ModelScorer(model), split), config, **kwargs)
 
 # %% ../nbs/60_recommender.ipynb #75807ee0

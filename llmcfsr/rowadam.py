@@ -53,8 +53,6 @@ class RowAdam(torch.optim.Adam):
         return W.float(),(WA/W.clamp(min=1e-300)).float()
 
 # %% ../nbs/29_rowadam.ipynb #8ae06ce1
-from fastcore.basics import patch
-
 @compiled
 def _catch_up(p, m, v, last, ids, now, sums, b1, b2, lr, eps):
     for i in range(len(ids)):
@@ -80,6 +78,9 @@ def _arrays(self, p):
     state = self.state[p]; return (*(x.detach().numpy() for x in (p, state['exp_avg'], state['exp_avg_sq'])),self.tables[p].numpy())
 
 def _loops_serve(p): return compiles() and p.device.type=='cpu' and p.dtype==torch.float32 and p.is_contiguous()
+
+# %% ../nbs/29_rowadam.ipynb #dc08a951
+from fastcore.basics import patch
 
 @patch
 @torch.no_grad()

@@ -9,7 +9,7 @@ import dataclasses, functools, json, math, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from .core import InputError, fingerprint, progress, read_json, seed_torch, writing, write_json
+from .core import InputError, fingerprint, one_of, progress, read_json, seed_torch, writing, write_json
 from .rowadam import RowAdam
 
 # %% ../nbs/31_train.ipynb #d5365efd
@@ -22,8 +22,10 @@ class TrainConfig:
     weight_decay:float = 0.   # of Adam, added to the gradient
     seed:int = 0              # of dropout
     clip:float = None         # longest gradient; None for no limit
+    precision:str = 'fp32'    # fp32, or bf16 for products in bfloat16 on a GPU (weights, optimiser and losses stay in float32)
     watch:str = 'NDCG@10'     # validation metric that decides, higher is better
     def __post_init__(self):
+        one_of(self.precision, ('fp32', 'bf16'), 'precision')
         for k in ('epochs', 'patience'):
             if not isinstance(getattr(self, k), int) or getattr(self, k) < 1: raise InputError(f"{k}={getattr(self, k)!r} must be a whole number of at least 1")
         if not 0 < self.lr < math.inf: raise InputError(f"lr={self.lr} must be above 0, such as 0.001")
@@ -50,9 +52,10 @@ def train_step(
     objective,       # function of (model, batch): named losses, 'total' among them
     optimizer,       # of the model's parameters
     clip:float=None, # longest gradient
+    precision:str='fp32', # or bf16, see `TrainConfig`
 )->dict:             # the losses as numbers
     "One step down the gradient; a loss that is not a number is an `InputError`"
-    parts = objective(model, batch)
+    with torch.autocast(batch.target.device.type, torch.bfloat16, enabled=precision=='bf16'): parts = objective(model, batch)
     optimizer.zero_grad(set_to_none=True); parts['total'].backward()
     if clip: torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     losses = {k:float(v.detach()) for k,v in parts.items()}
@@ -79,12 +82,13 @@ def epochs(
 ):                      # yields {epoch, train_seconds, loss, targets}
     "Train epoch by epoch; the first epoch is number 1"
     device = next(model.parameters()).device
+    if config.precision=='bf16' and device.type!='cuda': raise InputError(f"precision='bf16' is for a GPU and the model is on {device}: on a processor bfloat16 products are many times slower than float32, so take precision='fp32'")
     for e in range(start, config.epochs):
         seed_torch(config.seed, 'epoch', e); model.train()
         begun,total,targets = time.perf_counter(),{},0
         for batch in loader.epoch(e):
             batch = batch.to(device); n = int((batch.target>0).sum()); targets += n
-            for k,v in train_step(model, batch, objective, optimizer, config.clip).items(): total[k] = total.get(k, 0)+n*v
+            for k,v in train_step(model, batch, objective, optimizer, config.clip, config.precision).items(): total[k] = total.get(k, 0)+n*v
             if tick: tick()
         if isinstance(optimizer, RowAdam): optimizer.settle()
         if not targets: raise InputError("the loader gave no training target: users need at least two training interactions, see `describe_dataset`")

@@ -15,7 +15,7 @@ from torch import nn, Tensor
 from ..core import InputError, check, seed_torch
 from ..attention import attend_packed, causal_mask, check_heads, masks, two_way_mask
 from ..backbones import blank
-from ..batches import Jagged, Packed, length_parts, window
+from ..batches import Packed, length_parts, window
 from ..views import DualView, Views
 from ..model import LLMCFSR, ModelConfig, build_model
 from ..losses import objective as plain_objective, renumber, self_distil_loss
@@ -205,8 +205,7 @@ def flat_states(self:Teacher,
     edges = np.append(np.flatnonzero(np.diff((cut+more).cumsum()//most, prepend=-1)), len(who)); parts = list(zip(edges, edges[1:]))
     ids,histories = renumber([flat(x) for x in parts], model.n_items); items,out = model.items(ids),[]
     for (a,b),h in zip(parts, histories):
-        if more: h = torch.from_numpy(np.insert(h.numpy(), cut[a:b].cumsum(), 0))
-        rows = Jagged(cut[a:b]+more); out.append(torch.cat(list(model.encode(model.lookup(items, h, rows), rows, newest=True)), -1))
+        out.append(torch.cat(list(model.flat_state(items, h, cut[a:b])), -1))
     return torch.cat(out)
 
 # %% ../../nbs/53_llmesr.ipynb #5d06d6fb
