@@ -199,7 +199,8 @@ def packed(
     parts:int=10,    # groups of like length at most; 1 leaves the batch in its rectangle, 0 takes each row for itself
 )->tuple:           # `Packed` or `Jagged`, long [n] histories and targets on its axis, and the rows of the batch in the order of the groups, None if unchanged
     "A batch cut into groups of like length, or into its rows, and laid on one axis (@eq-batches-packed)"
-    if not parts: return Jagged(batch.real.sum(1)),batch.history[batch.real],batch.target[batch.real],None
+    if not parts:
+        at = batch.real.flatten().nonzero()[:,0]; return Jagged(batch.real.sum(1)),batch.history.flatten()[at],batch.target.flatten()[at],None
     length = batch.real.sum(1); order = length.argsort(stable=True); moved = bool((length[1:]<length[:-1]).any())
     pick = (lambda x,a,b,T: x[order[a:b],-T:]) if moved else (lambda x,a,b,T: x[a:b,-T:])
     cuts = length_parts(length[order].cpu().numpy(), parts)
