@@ -10,7 +10,8 @@ def best(
     n:int=7,  # times
 )->float:     # seconds
     "The shortest of some runs"
-    f(); out = []
+    if n > 1: f()
+    out = []
     for _ in range(n): begun = time.perf_counter(); f(); out.append(time.perf_counter()-begun)
     return min(out)
 
@@ -52,9 +53,8 @@ def epoch(
     model:str,  # sasrec or dual
     loss:str,   # bce or softmax
     max_len:int,# newest items that are read
-)->dict:        # seconds, floating point operations, bytes the optimiser moves, targets
-    "One epoch by the clock, and its arithmetic as PyTorch counts it"
-    import torch
+)->tuple:       # what runs one more epoch and says its seconds; floating point operations, bytes the optimiser moves, targets
+    "Epochs by the clock, and their arithmetic as PyTorch counts it"
     import numpy as np
     from llmcfsr.batches import SeqLoader
     from llmcfsr.core import compiles
@@ -63,30 +63,43 @@ def epoch(
     V = split.inter.n_items; o = make_options(model='llm-cfsr' if model=='dual' else model, loss=loss, **({'fuse':()} if model=='dual' else {}), **{**SIZES, 'max_len':max_len})
     E = table(V) if model=='dual' else None; net = make_model(o, V, E); f = make_objective(o, split, E); opt = adam(net, TrainConfig())
     loader = SeqLoader(split, max_len=max_len, batch_size=o.batch_size, negatives=int(loss=='bce'))
-    seconds = statistics.median([r['train_seconds'] for r in epochs(net, loader, f, opt, TrainConfig(epochs=3))][1:])
     with counter() as count:
         for batch in loader.epoch(0): train_step(net, batch, f, opt)
+    run = epochs(net, loader, f, opt, TrainConfig(epochs=100), start=1); next(run)
     n = np.minimum(split.train_length[split.train_length>=2]-1, max_len); views = 2 if model=='dual' else 1; d = SIZES['dim']
-    loops = 12*d*views*o.blocks*pairs(n)+(12*d*views*loader.n_targets if loss=='bce' else 0)     # attention of the open pairs, and target and negative: twice forward and four times back, once and twice; written as loops, so not seen by the counter
+    loops = 12*d*views*o.blocks*pairs(n)+(12*d*views*loader.n_targets if loss=='bce' else 0)     # attention of the open pairs, twice forward and four times back; target and negative of each state: written as loops, so not seen by the counter
     touched = 7*4*sum(p.numel() for p in net.parameters() if p.requires_grad)*len(loader)       # Adam reads four numbers a weight and writes three
-    return dict(seconds=seconds, gflop=(count.get_total_flops()+(loops if compiles() else 0))/1e9, adam_gb=touched/1e9, targets=loader.n_targets)
+    return lambda: next(run)['train_seconds'],dict(gflop=(count.get_total_flops()+(loops if compiles() else 0))/1e9, adam_gb=touched/1e9, targets=loader.n_targets)
 
-def ranking(split)->dict: # seconds, floating point operations
+def ranking(split)->tuple: # what ranks once more and says its seconds; floating point operations
     "A full ranking of all test users by the clock, and its arithmetic"
+    import numpy as np
+    from llmcfsr.core import compiles
     from llmcfsr.evaluate import rank_cases
     from llmcfsr.model import ModelScorer
     from llmcfsr.recommender import make_model, make_options
     from llmcfsr.split import cases, head_tail
-    import numpy as np
-    from llmcfsr.core import compiles
     V,d = split.inter.n_items,SIZES['dim']; scorer = ModelScorer(make_model(make_options(model='sasrec', **SIZES), V)); test,groups = cases(split, 'test'),head_tail(split)
-    seconds = best(lambda: rank_cases(scorer, test, groups), 3); n = np.minimum(test.upto-split.inter.start[test.user], SIZES['max_len'])
+    n = np.minimum(test.upto-split.inter.start[test.user], SIZES['max_len'])
     with counter() as count: rank_cases(scorer, test, groups)
     loops = 4*d*((SIZES['blocks']-1)*pairs(n)+int(n.sum()))                                     # attention; of the last block the newest positions alone
-    return dict(seconds=seconds, gflop=(count.get_total_flops()+(loops if compiles() else 0))/1e9, scores_gflop=2e-9*len(test.user)*V*d)
+    return lambda: best(lambda: rank_cases(scorer, test, groups), 1),dict(gflop=(count.get_total_flops()+(loops if compiles() else 0))/1e9, scores_gflop=2e-9*len(test.user)*V*d)
+
+def floor(
+    what:str,   # which line
+    m:dict,     # rates from `machine`
+    r:dict,     # arithmetic of the line
+    items:int,  # V
+)->dict:        # seconds
+    "What the arithmetic alone takes at the rates of the machine at this moment"
+    if what=='ranking': return dict(floor_seconds=r['scores_gflop']/m['gflops_catalogue']+(r['gflop']-r['scores_gflop'])/m['gflops_tokens'])
+    rest = r['gflop']/m['gflops_tokens']+r['adam_gb']/m['copy_gb']
+    if not what.endswith('softmax'): return dict(floor_seconds=rest)
+    three = products(r['targets'], items, SIZES['dim'])
+    return dict(products_seconds=three, floor_seconds=rest+three-6e-9*r['targets']*items*SIZES['dim']/m['gflops_tokens'])
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__); p.add_argument('--data', default='planted'); p.add_argument('--max-len', type=int, default=200); p.add_argument('--threads', type=int, default=1); p.add_argument('--out', help='file to which lines are added')
+    p = argparse.ArgumentParser(description=__doc__); p.add_argument('--data', default='planted'); p.add_argument('--max-len', type=int, default=200); p.add_argument('--threads', type=int, default=1); p.add_argument('--rounds', type=int, default=5); p.add_argument('--out', help='file to which lines are added')
     p.add_argument('--only', default='sasrec-bce,dual-bce,sasrec-softmax,ranking'); a = p.parse_args(); pin(a.threads)
     import torch; torch.set_num_threads(a.threads)
     from llmcfsr.core import InputError
@@ -94,14 +107,13 @@ def main():
     from llmcfsr.split import leave_one_out
     try: split = leave_one_out(load_dataset(a.data, missing_text='empty', unseen_items='keep').interactions)
     except InputError as e: sys.exit(f'error: {e}')
+    V = split.inter.n_items
     for what in a.only.split(','):
-        m = machine(); r = ranking(split) if what=='ranking' else epoch(split, *what.split('-'), a.max_len)
-        floor = r['gflop']/m['gflops_tokens']+r.get('adam_gb', 0)/m['copy_gb']
-        if what.endswith('softmax'):
-            r['products_seconds'] = products(r['targets'], split.inter.n_items, SIZES['dim']); r['over_products'] = r['seconds']/r['products_seconds']
-            floor += r['products_seconds']-6e-9*r['targets']*split.inter.n_items*SIZES['dim']/m['gflops_tokens']
-        if what=='ranking': floor = r['scores_gflop']/m['gflops_catalogue']+(r['gflop']-r['scores_gflop'])/m['gflops_tokens']
-        line = dict(what=what, data=Path(a.data).name, **{k:round(v, 3) for k,v in {**m, **r, 'floor_seconds':floor, 'over_floor':r['seconds']/floor}.items()}); print(json.dumps(line), flush=True)
+        once,r = ranking(split) if what=='ranking' else epoch(split, *what.split('-'), a.max_len); rounds = []
+        for _ in range(a.rounds):
+            m = machine(); low = floor(what, m, r, V); x = dict(m, **low, seconds=once()); rounds.append(dict(x, over_floor=x['seconds']/x['floor_seconds'], **({'over_products':x['seconds']/x['products_seconds']} if 'products_seconds' in x else {})))
+        middle = {k:statistics.median(x[k] for x in rounds) for k in rounds[0]}; spread = {f'{k}_{n}':f(x[k] for x in rounds) for k in ('seconds', 'over_floor', 'over_products') if k in middle for n,f in (('low', min), ('high', max))}
+        line = dict(what=what, data=Path(a.data).name, rounds=a.rounds, **{k:round(v, 3) for k,v in {**r, **middle, **spread}.items()}); print(json.dumps(line), flush=True)
         if a.out:
             with open(a.out, 'a') as f: f.write(json.dumps(line)+'\n')
 

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 
 # %% ../../nbs/53_llmesr.ipynb #8a16ccfb
-from ..core import InputError, check, seed_torch
+from ..core import InputError, check, compiled, compiles, progress, seed_torch
 from ..attention import attend_packed, causal_mask, check_heads, masks, two_way_mask
 from ..backbones import blank
 from ..batches import Packed, length_parts, window
@@ -79,20 +79,32 @@ def user_vectors(
     return F.embedding_bag(torch.from_numpy(item), torch.as_tensor(np.asarray(E), dtype=torch.float32), torch.from_numpy(first), mode='mean')
 
 # %% ../../nbs/53_llmesr.ipynb #7d521cdb
+@compiled
+def _nearest(like, first, n, found, best):    # the n largest of each row but its own, in order; of equals the first
+    for i in range(len(like)):
+        r = like[i]
+        for j in range(n): best[j] = -np.inf; found[i,j] = -1
+        for j in range(len(r)):
+            if r[j] > best[n-1] and j != first+i:
+                k = n-1
+                while k > 0 and best[k-1] < r[j]: best[k] = best[k-1]; found[i,k] = found[i,k-1]; k -= 1
+                best[k] = r[j]; found[i,k] = j
+
 def similar_users(
     z:Tensor,       # [U,M] user vectors
     n:int=10,       # neighbours a user, at most U-1
-    block:int=1024, # users compared at once
+    block:int=512,  # users compared at once
 )->Tensor:          # long [U,n], most similar first
     "The `n` other users with the highest cosine, exactly, without a table of all pairs (@eq-esr-users)"
     U = len(z)
     if U < 2: raise InputError("self-distillation needs at least 2 users: take alpha=0 or more data")
-    z = F.normalize(z, dim=1); out = []
-    for a in range(0, U, block):
-        like = z[a:a+block]@z.T
-        like.diagonal(a).fill_(-torch.inf)
-        out.append(like.topk(min(n, U-1)).indices)
-    return torch.cat(out)
+    z = F.normalize(z, dim=1); n = min(n, U-1); out = torch.empty(U, n, dtype=torch.long, device=z.device); room = torch.empty(min(block, U), U, dtype=z.dtype, device=z.device)
+    loops = z.device.type=='cpu' and z.dtype==torch.float32 and compiles()
+    for a in progress(range(0, U, block), desc='similar users', unit='block'):
+        like = torch.mm(z[a:a+block], z.T, out=room[:min(block, U-a)]); here = out[a:a+block]
+        if loops: _nearest(like.numpy(), a, n, here.numpy(), np.empty(n, np.float32))
+        else: like.diagonal(a).fill_(-torch.inf); here.copy_(like.topk(n).indices)
+    return out
 
 # %% ../../nbs/53_llmesr.ipynb #373703e3
 def similar_users_approx(
