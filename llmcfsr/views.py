@@ -40,13 +40,16 @@ def pca_start(
     d:int,    # components to keep; those beyond the rank are zero
 )->Tensor:    # float32 [V+1,D], row 0 zero
     "Principal components of the text vectors, brought to a common size (@eq-views-pca)"
-    x = E[1:].double(); x = x-x.mean(0); tall = len(x) >= x.shape[1]
-    value,vector = torch.linalg.eigh(x.T@x if tall else x@x.T)               # ascending
+    mean = E[1:].mean(0, dtype=torch.double); tall = len(E)-1 >= E.shape[1]
+    blocks = lambda: (x.double().sub_(mean) for x in E[1:].split(512 if tall else len(E)))   # a long table is never copied as a whole
+    C = torch.zeros(min(len(E)-1, len(mean)), min(len(E)-1, len(mean)), dtype=torch.double, device=E.device)
+    for x in blocks(): C.addmm_(*((x.T, x) if tall else (x, x.T)))
+    value,vector = torch.linalg.eigh(C)                                      # ascending
     keep = value.flip(0)[:d] > 1e-10*value[-1].clamp(min=1e-30)              # directions that hold nothing have no meaning
     u = vector.flip(1)[:,:d][:,keep]
-    if not tall: u = F.normalize(x.T@u, dim=0)                               # left to right singular vectors, [M,D]
+    if not tall: u = F.normalize(next(blocks()).T@u, dim=0)                  # left to right singular vectors, [M,D]
     u = u*u.gather(0, u.abs().argmax(0, keepdim=True)).sign()
-    c = F.pad(x@u, (0, d-u.shape[1]))
+    c = F.pad(torch.cat([x@u for x in blocks()]), (0, d-u.shape[1]))
     return F.pad(c*spread(c), (0,0,1,0)).float()
 
 # %% ../nbs/23_views.ipynb #7ba3b346
@@ -146,7 +149,9 @@ class SemanticView(nn.Module):
     def forward(self,
         ids:Tensor=None, # long [n]; all rows if None
     )->Tensor:           # [n,D]; row of id 0 is the adapter's shift, the caller sets it to zero
-        return self.adapter(self.rows(ids))
+        if torch.is_grad_enabled() or len(self.E if ids is None else ids) < 2048: return self.adapter(self.rows(ids))
+        W,b = self.adapter.folded(); every = self.E if ids is None else ids                    # nothing to remember: part by part, so that text vectors are never copied all at once
+        return torch.cat([F.linear(part if ids is None else self.E[part], W, b) for part in every.split(1024)])
 
 # %% ../nbs/23_views.ipynb #f2e8b201
 class DualView(nn.Module):

@@ -93,15 +93,15 @@ def _nearest(like, first, n, found, best):    # the n largest of each row but it
 def similar_users(
     z:Tensor,       # [U,M] user vectors
     n:int=10,       # neighbours a user, at most U-1
-    block:int=512,  # users compared at once
+    block:int=256,  # users compared at once
 )->Tensor:          # long [U,n], most similar first
     "The `n` other users with the highest cosine, exactly, without a table of all pairs (@eq-esr-users)"
     U = len(z)
     if U < 2: raise InputError("self-distillation needs at least 2 users: take alpha=0 or more data")
-    z = F.normalize(z, dim=1); n = min(n, U-1); out = torch.empty(U, n, dtype=torch.long, device=z.device); room = torch.empty(min(block, U), U, dtype=z.dtype, device=z.device)
+    n = min(n, U-1); size = z.norm(dim=1).clamp(min=1e-12); out = torch.empty(U, n, dtype=torch.long, device=z.device); room = torch.empty(min(block, U), U, dtype=z.dtype, device=z.device)
     loops = z.device.type=='cpu' and z.dtype==torch.float32 and compiles()
     for a in progress(range(0, U, block), desc='similar users', unit='block'):
-        like = torch.mm(z[a:a+block], z.T, out=room[:min(block, U-a)]); here = out[a:a+block]
+        like = torch.mm(z[a:a+block], z.T, out=room[:min(block, U-a)]).div_(size); here = out[a:a+block]   # the size of the one who asks changes no order
         if loops: _nearest(like.numpy(), a, n, here.numpy(), np.empty(n, np.float32))
         else: like.diagonal(a).fill_(-torch.inf); here.copy_(like.topk(n).indices)
     return out
