@@ -22,7 +22,7 @@ def point(
     users:int=1,     # times the users
     items:int=None,  # items in the catalogue
     max_len:int=200, # newest items that are read
-)->dict:             # seconds of the quickest of two epochs, MiB at the peak
+)->dict:             # seconds of the quickest of four epochs, MiB at the peak
     "One measurement"
     from llmcfsr.batches import SeqLoader
     from llmcfsr.datasets import load_dataset
@@ -31,17 +31,17 @@ def point(
     from llmcfsr.train import TrainConfig, adam, epochs
     split = leave_one_out(grown(load_dataset(data, missing_text='empty', unseen_items='keep').interactions, users, items)); o = make_options(model='sasrec', loss='bce', **{**SIZES, 'max_len':max_len})
     net = make_model(o, split.inter.n_items); loader = SeqLoader(split, max_len=max_len, batch_size=o.batch_size)
-    seconds = min(r['train_seconds'] for r in [*epochs(net, loader, make_objective(o, split), adam(net, TrainConfig()), TrainConfig(epochs=3))][1:])
+    seconds = min(r['train_seconds'] for r in [*epochs(net, loader, make_objective(o, split), adam(net, TrainConfig()), TrainConfig(epochs=5))][1:])
     return dict(users=split.inter.n_users, items=split.inter.n_items, max_len=max_len, seconds=seconds, peak_mib=peak_mib())
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__); p.add_argument('--data', default='planted'); p.add_argument('--out'); p.add_argument('--point', help='one point only, as JSON'); a = p.parse_args()
+    p = argparse.ArgumentParser(description=__doc__); p.add_argument('--data', default='planted'); p.add_argument('--out'); p.add_argument('--rounds', type=int, default=3, help='how often each point is measured, all in turn'); p.add_argument('--point', help='one point only, as JSON'); a = p.parse_args()
     if a.point:
         pin(1); import torch; torch.set_num_threads(1); print(json.dumps(point(a.data, **json.loads(a.point)))); return
-    for what in POINTS:
+    for k,what in ((k, what) for k in range(a.rounds) for what in POINTS):
         done = subprocess.run([sys.executable, __file__, '--data', a.data, '--point', json.dumps(what)], capture_output=True, text=True, env=dict(os.environ, LLMCFSR_PROGRESS='0', OMP_NUM_THREADS='1'))
         if done.returncode: sys.exit((done.stderr.strip().splitlines() or ['a point failed'])[-1])
-        line = dict(data=Path(a.data).name, varied=next(iter(what)), **json.loads(done.stdout.strip().splitlines()[-1])); print(json.dumps(line), flush=True)
+        line = dict(data=Path(a.data).name, varied=next(iter(what)), round=k, **json.loads(done.stdout.strip().splitlines()[-1])); print(json.dumps(line), flush=True)
         if a.out:
             with open(a.out, 'a') as f: f.write(json.dumps(line)+'\n')
 

@@ -56,8 +56,9 @@ class Block(nn.Module):
         newest:bool=False, # only for the newest position
     )->Tensor:    # like x, [...,1,D] if newest
         if isinstance(mask, Within) and not newest: return block_rows(self, x, mask)
-        a = self.norm_a(x)
-        if newest: a,mask = (a[...,mask.rows.last,:],mask._replace(newest=True)) if isinstance(mask, Within) else (a[...,-1:,:],mask[:,-1:])
+        a = x
+        if newest: a,mask = (x[...,mask.rows.last,:],mask._replace(newest=True)) if isinstance(mask, Within) else (x[...,-1:,:],mask[:,-1:])
+        a = self.norm_a(a)
         z = self.norm_z(a+self.attention(a, x, mask))
         return z+self.drop(self.W_2(self.drop(self.W_1(z).relu())))
 
@@ -130,12 +131,12 @@ class _BlockRows(torch.autograd.Function):
         x = x.detach(); (N,D),n = x.shape,round(256*(1-p)); keep = np.float32(256/max(n, 1)); w = lane(D); a,z,y = (torch.empty_like(x) for _ in range(3))
         seen = np.empty((2, N, 2), np.float32); c = lots(2*N*D).reshape(2, N, D) if n < 256 else np.zeros((2, N, D), np.uint8); n = n or -1
         _norm(x.numpy(), ga.numpy(), ba.numpy(), eps, w, a.numpy(), seen[0])
-        q,k,v = a@Wq.T,x@Wk.T,x@Wv.T
+        q,k,v = a@Wq.T.contiguous(),x@Wk.T.contiguous(),x@Wv.T.contiguous()                            # 64 rows are copied quickly, and the product is quicker
         for h,b in ((q, bq), (k, bk), (v, bv)): _shift(h.numpy(), b.numpy(), w)
         o,held = rows_forward(*(h.view(N, heads, -1).numpy() for h in (q, k, v)), length, both, p_att, grad)
-        o = torch.from_numpy(o).view(N, D); u = o@Wo.T; _add_norm(a.numpy(), bo.numpy(), gz.numpy(), bz.numpy(), eps, w, u.numpy(), z.numpy(), seen[1])
-        f = z@W1.T; _relu_drop(f.numpy(), b1.numpy(), c[0], n, keep, w)
-        _drop_add((f@W2.T).numpy(), b2.numpy(), c[1], n, keep, z.numpy(), w, y.numpy())
+        o = torch.from_numpy(o).view(N, D); u = o@Wo.T.contiguous(); _add_norm(a.numpy(), bo.numpy(), gz.numpy(), bz.numpy(), eps, w, u.numpy(), z.numpy(), seen[1])
+        f = z@W1.T.contiguous(); _relu_drop(f.numpy(), b1.numpy(), c[0], n, keep, w)
+        _drop_add((f@W2.T.contiguous()).numpy(), b2.numpy(), c[1], n, keep, z.numpy(), w, y.numpy())
         if grad: ctx.held = (x, a, o, u, z, f, c[1], n, keep, seen, held, ga, gz, Wq, Wk, Wv, Wo, W1, W2)
         return y
     @staticmethod

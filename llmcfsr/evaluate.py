@@ -120,22 +120,24 @@ def seen(
     return np.divmod(pair, cases.inter.n_items+1)
 
 # %% ../nbs/41_evaluate.ipynb #14a53ce7
-class _Block(NamedTuple):
+class _Slice(NamedTuple):
     "Working memory for the scores of some cases"
     y:torch.Tensor    # float32 [n,V+1]
     room:torch.Tensor # float32 [n,V+1] for comparisons
     cases:object      # `Cases`
     at:np.ndarray     # [n] which of the cases
 
-def _read(scorer, block):
-    "Score the block and make sure that every score is a number"
-    cases,at,y = block.cases,block.at,block.y
+def _reader(scorer, cases, at):
+    "Read the histories of a block; gives a function that writes the scores of some of them into an array"
     histories = [cases.history(i) for i in at]
-    if hasattr(scorer, 'scores_into'): scorer.scores_into(histories, y.numpy())
-    else:
-        given = scorer.scores(histories)
-        if given.shape != y.shape: raise InputError(f"scorer gave scores of shape {given.shape} for {len(at)} histories and {cases.inter.n_items} items: see `check_scorer`")
-        np.copyto(y.numpy(), given, casting='same_kind')
+    if hasattr(scorer, 'reader'): return scorer.reader(histories)
+    given = scorer.scores(histories)
+    if given.shape != (len(at), cases.inter.n_items+1): raise InputError(f"scorer gave scores of shape {given.shape} for {len(at)} histories and {cases.inter.n_items} items: see `check_scorer`")
+    return lambda a, b, out: np.copyto(out, given[a:b], casting='same_kind')
+
+def _check_scores(part):
+    "Make sure that every score is a number"
+    cases,at,y = part.cases,part.at,part.y
     y[:,0] = 0.; finite = y.sum(1).isfinite().all(); y[:,0] = -torch.inf
     if finite: return
     bad = (~y[:,1:].isfinite()).nonzero()
@@ -144,21 +146,20 @@ def _read(scorer, block):
         raise FloatingPointError(f"the score of item {str(inter.items[c+1])!r} for user {str(inter.users[cases.user[at[r]]])!r} is {y[r,c+1].item()}: a model that gives such scores cannot be ranked; train it with a lower learning rate")
 
 # %% ../nbs/41_evaluate.ipynb #59ea3bca
-def _rank(block, negative, top):
+def _rank(part, row, item, negative, top):
     "Full counts and candidates, sampled counts, lists"
-    cases,at,y = block.cases,block.at,block.y
+    cases,at,y = part.cases,part.at,part.y
     target = torch.from_numpy(cases.target[at].astype(np.int64))
     own = y.gather(1, target[:,None])                                           # [n,1]
     sampled = None
     if negative is not None:
         few = torch.cat([own, y.gather(1, torch.from_numpy(negative[at].astype(np.int64)))], 1) # [n,K+1]
         sampled = above_tied(few, torch.zeros(len(at), dtype=torch.int64))
-    row,item = seen(cases, at)
     y.view(-1)[torch.from_numpy(row*y.shape[1]+item)] = -torch.inf
-    first = first_k(y, top, block.room) if top else None
+    first = first_k(y, top, part.room) if top else None
     y.scatter_(1, target[:,None], own)
     left_out = np.bincount(row[item!=cases.target[at][row]], minlength=len(at))
-    return above_tied(y, target, block.room), cases.inter.n_items-left_out, sampled, first
+    return above_tied(y, target, part.room), cases.inter.n_items-left_out, sampled, first
 
 # %% ../nbs/41_evaluate.ipynb #b7cd6b69
 class Ranked(NamedTuple):
@@ -181,22 +182,25 @@ def rank_cases(
     cases,           # `Cases` of a split
     groups,          # `Groups` of the same split
     candidates=None, # `Candidates` of the same cases, for sampled ranking
-    block:int=256,   # cases scored at once
+    block:int=1024,  # cases read at once
+    most:int=2**21,  # scores held at once, if a case has not more
     top:int=0,       # length of the lists to keep
 )->Ranked:           # full ranks, sampled ranks, lists
     "Rank the target of every case (@eq-candidates) in one pass over the scores"
     _fits(scorer, cases, groups, candidates)
     n,width = len(cases.user),cases.inter.n_items+1
-    size = max(1, min(block, n, 2**25//width))
-    y,room = torch.empty(size, width),torch.empty(size, width)
+    size,rows = min(block, n),max(1, min(block, most//width)); y,room = torch.empty(rows, width),torch.empty(rows, width)
     full,sampled,lists = np.zeros((3, n), np.int64),np.zeros((2, n), np.int64),np.zeros((n, top), np.int32)
     order = np.argsort(cases.upto-cases.inter.start[cases.user], kind='stable')
     for i in progress(range(0, n, size), desc='rank', unit='block'):
-        at = order[i:i+size]; b = _Block(y[:len(at)], room[:len(at)], cases, at)
-        _read(scorer, b)
-        (full[0,at],full[1,at]),full[2,at],few,first = _rank(b, None if candidates is None else candidates.negative, top)
-        if few is not None: sampled[0,at],sampled[1,at] = few
-        if top: lists[at] = first
+        block_at = order[i:i+size]; write = _reader(scorer, cases, block_at); row,item = seen(cases, block_at); cut = np.searchsorted(row, np.arange(0, size+rows, rows))
+        for k,a in enumerate(range(0, len(block_at), rows)):
+            at = block_at[a:a+rows]; part = _Slice(y[:len(at)], room[:len(at)], cases, at); had = slice(cut[k], cut[k+1])
+            write(a, a+len(at), part.y.numpy())
+            if not getattr(write, 'finite', False): _check_scores(part)
+            (full[0,at],full[1,at]),full[2,at],few,first = _rank(part, row[had]-a, item[had], None if candidates is None else candidates.negative, top)
+            if few is not None: sampled[0,at],sampled[1,at] = few
+            if top: lists[at] = first
     case = dict(user=cases.user, target=cases.target, history_length=groups.length[cases.user], popularity=groups.popularity[cases.target],
                 tail_item=groups.tail_item[cases.target], tail_user=groups.tail_user[cases.user])
     table = lambda a,b,m: RankTable(above=a, tied=b, n_candidates=m, **case)

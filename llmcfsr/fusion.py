@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['KeyAttention', 'EmbeddingFusion', 'SequenceFusion', 'inner', 'inner_all', 'Products', 'fill', 'own_products',
-           'score_own', 'PredictionFusion']
+           'score_own', 'bound', 'PredictionFusion']
 
 # %% ../nbs/24_fusion.ipynb #3e7f2b5a
 from typing import NamedTuple
@@ -169,6 +169,15 @@ def score_own(
     y = own_products(p.u, p.x, cand)
     for a,g,x in p.gates: y = y+p.gamma*own_products(a, x, cand).sigmoid()*own_products(g, x, cand)
     return y
+
+# %% ../nbs/24_fusion.ipynb #dc59589c
+@torch.no_grad()
+def bound(
+    p:Products, # of N states and n items
+)->float:       # NaN or infinite where a score may be
+    "No score is further from zero (@eq-pl-score)"
+    far = lambda a, b: float(a.norm(dim=1).max()*b.norm(dim=1).max()) if len(a) and len(b) else 0.
+    return far(p.u, p.x)+sum(abs(float(p.gamma))*far(g, x)+0*far(a, x) for a,g,x in p.gates)
 
 # %% ../nbs/24_fusion.ipynb #a6f9f03d
 class PredictionFusion(nn.Module):

@@ -14,7 +14,7 @@ from .attention import causal_mask, two_way_mask, check_heads, runs_jagged
 from .backbones import SASRec, BERT4Rec, GRU4Rec
 from .batches import SeqBatch, Jagged, Packed, pad_histories, length_parts, take
 from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level
-from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, fill, inner, inner_all, score_own
+from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, bound, fill, inner, inner_all, score_own
 
 # %% ../nbs/25_model.ipynb #e8728b13
 LEVELS = ('embedding', 'sequence', 'prediction')
@@ -274,24 +274,27 @@ class ModelScorer:
         return self.model.user_state(self.kept, *(x.to(device) for x in pad_histories(histories, self.model.config.max_len)))
 
     @torch.no_grad()
-    def scores_into(self,
-        histories,      # list of n arrays of item ids
-        out:np.ndarray, # float32 [n,V+1], overwritten
-    )->np.ndarray:      # `out`
-        "`scores` without a table of its own; fastest where the histories come short to long"
-        model,was,length = self.model,self.model.training,np.array([len(h) for h in histories]); model.eval(); y = torch.from_numpy(out)
-        order = np.argsort(length, kind='stable'); sorted_ = (length[1:]>=length[:-1]).all()
+    def reader(self,
+        histories, # list of n arrays of item ids
+    ):             # function of a, b and an array [b-a,V+1], which it fills with the scores of histories a to b-1; `finite` if every one is sure to be
+        "Read the histories now, score them by and by"
+        model,was,parts = self.model,self.model.training,[]; model.eval(); order = np.argsort([len(h) for h in histories], kind='stable')
         try:
             if self.kept is None: self.kept = model.items()
-            device = next(iter(v for v in self.kept if v is not None)).device
-            for a in range(0, len(order), self.batch):
-                rows = order[a:a+self.batch]; h = self._states([histories[i] for i in rows], device)
-                if sorted_ and device.type=='cpu': fill(model.products(h, self.kept), y[a:a+len(rows)])
-                else: y[torch.from_numpy(rows)] = model.score_all(h, self.kept).cpu()
+            device = next(iter(v for v in self.kept if v is not None)).device; back = torch.from_numpy(order.argsort()).to(device)
+            for a in range(0, len(order), self.batch): parts.append(self._states([histories[i] for i in order[a:a+self.batch]], device))
+            h = Views(*(None if v[0] is None else torch.cat(v)[back] for v in zip(*parts))) if parts else self.kept.map(lambda v: v[:0])
+            p = model.products(h, self.kept)
         finally: model.train(was)
-        out[:,0] = -np.inf
-        return out
+        @torch.no_grad()
+        def write(a, b, out):
+            part,y = Products(p.u[a:b], p.x, p.gamma, tuple((s[a:b], g[a:b], x) for s,g,x in p.gates)),torch.from_numpy(out)
+            fill(part, y) if device.type=='cpu' else y.copy_(fill(part, torch.empty(y.shape, device=device)))
+            out[:,0] = -np.inf
+        write.finite = bound(p) < 1e38
+        return write
 
     def scores(self, histories)->np.ndarray:
         "float32 [n,V+1] for a list of n arrays of item ids; column 0, the padding, is -inf"
-        return self.scores_into(histories, np.empty((len(histories), self.n_items+1), np.float32))
+        out = np.empty((len(histories), self.n_items+1), np.float32); self.reader(histories)(0, len(histories), out)
+        return out
