@@ -62,9 +62,9 @@ def main():
     a = p.parse_args(); pin(a.threads)
     import torch; torch.set_num_threads(a.threads)
     from llmcfsr import __version__
-    from llmcfsr.core import InputError
+    from llmcfsr.core import InputError, compiles
     try: r = timed(a.data, a.model, a.epochs, a.loss, a.device, a.precision, a.draw, max_len=a.max_len)
     except InputError as e: sys.exit(f'error: {e}')
-    tell(**r, system=f'ours {a.model}', version=__version__, data=Path(a.data).name, round=a.round, measured='epoch', loss=a.loss, draw=a.draw, max_len=a.max_len, threads=a.threads, device=machine(a.device), precision=a.precision)
+    tell(**r, system=f'ours {a.model}', version=__version__, data=Path(a.data).name, round=a.round, measured='epoch', loss=a.loss, draw=a.draw, max_len=a.max_len, threads=a.threads, device=machine(a.device), precision=a.precision, compiled=compiles())
 
 if __name__ == '__main__': main()

@@ -83,7 +83,25 @@ def ranking(split)->tuple: # what ranks once more and says its seconds; floating
     n = np.minimum(test.upto-split.inter.start[test.user], SIZES['max_len'])
     with counter() as count: rank_cases(scorer, test, groups)
     loops = 4*d*((SIZES['blocks']-1)*pairs(n)+int(n.sum()))                                     # attention; of the last block the newest positions alone
-    return lambda: best(lambda: rank_cases(scorer, test, groups), 1),dict(gflop=(count.get_total_flops()+(loops if compiles() else 0))/1e9, scores_gflop=2e-9*len(test.user)*V*d)
+    def once(): taken.clear(); taken['all'] = best(lambda: rank_cases(scorer, test, groups), 1); return taken['all']
+    taken = watch(scorer)
+    return once,dict(gflop=(count.get_total_flops()+(loops if compiles() else 0))/1e9, scores_gflop=2e-9*len(test.user)*V*d, taken=taken)
+
+def watch(
+    scorer, # whose `reader` is timed
+)->dict:    # part -> seconds, filled while ranking goes on
+    "Clocks around the parts of a ranking"
+    import functools
+    from llmcfsr import evaluate
+    taken = {}
+    def clock(name, f):
+        @functools.wraps(f)
+        def timed(*args, **kwargs): begun = time.perf_counter(); out = f(*args, **kwargs); taken[name] = taken.get(name, 0)+time.perf_counter()-begun; return out
+        return timed
+    read = clock('histories and encoder', scorer.reader)
+    def reader(histories): write = read(histories); timed = clock('scores', write); timed.finite = write.finite; return timed
+    scorer.reader = reader; evaluate.above_tied = clock('counts', evaluate.above_tied); evaluate.seen = clock('items seen', evaluate.seen)
+    return taken
 
 def floor(
     what:str,   # which line
@@ -109,9 +127,9 @@ def main():
     except InputError as e: sys.exit(f'error: {e}')
     V = split.inter.n_items
     for what in a.only.split(','):
-        once,r = ranking(split) if what=='ranking' else epoch(split, *what.split('-'), a.max_len); rounds = []
+        once,r = ranking(split) if what=='ranking' else epoch(split, *what.split('-'), a.max_len); rounds,taken = [],r.pop('taken', None)
         for _ in range(a.rounds):
-            m = machine(); low = floor(what, m, r, V); x = dict(m, **low, seconds=once()); rounds.append(dict(x, over_floor=x['seconds']/x['floor_seconds'], **({'over_products':x['seconds']/x['products_seconds']} if 'products_seconds' in x else {})))
+            m = machine(); low = floor(what, m, r, V); x = dict(m, **low, seconds=once()); x.update({f'part {k}':v for k,v in (taken or {}).items() if k!='all'}); rounds.append(dict(x, over_floor=x['seconds']/x['floor_seconds'], **({'over_products':x['seconds']/x['products_seconds']} if 'products_seconds' in x else {})))
         middle = {k:statistics.median(x[k] for x in rounds) for k in rounds[0]}; spread = {f'{k}_{n}':f(x[k] for x in rounds) for k in ('seconds', 'over_floor', 'over_products') if k in middle for n,f in (('low', min), ('high', max))}
         line = dict(what=what, data=Path(a.data).name, rounds=a.rounds, **{k:round(v, 3) for k,v in {**r, **middle, **spread}.items()}); print(json.dumps(line), flush=True)
         if a.out:
