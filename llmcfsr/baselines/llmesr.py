@@ -113,7 +113,7 @@ def similar_users_approx(
     lists:int=None,  # lists into which users are sorted; 4 times the root of U if None
     probes:int=16,   # lists looked into for each user; all of them give the exact answer
 )->Tensor:           # long [U,n], most similar first
-    "`similar_users` by an inverted index (@eq-esr-users): a fraction of the time, and some neighbours missed"
+    "`similar_users` by an inverted index (@eq-esr-users): it compares far fewer pairs and may miss neighbours, but sorting the users into lists has its own price"
     try: import faiss
     except ImportError: raise InputError('the approximate search needs faiss: pip install "llmcfsr[ann]", or use similar_users') from None
     U = len(z)
