@@ -120,7 +120,9 @@ def masks(
     real, # bool [B,T], `Packed` or `Jagged`
 ):        # bool [B,T,T], a list of `additive` masks, one a group, or `Within`
     "What each position may read"
-    if isinstance(real, Jagged): return Within(real, {causal_mask:False, two_way_mask:True}[f])
+    if isinstance(real, Jagged):
+        if f not in (causal_mask, two_way_mask): raise InputError(f"rows without padding know causal_mask and two_way_mask, not {getattr(f, '__name__', f)!r}: lay them out as a `Packed` for other masks")
+        return Within(real, f is two_way_mask)
     return real.each(f, additive) if isinstance(real, Packed) else f(real)
 
 def attend_packed(
@@ -295,8 +297,12 @@ def lots(
 def room(
     *shape, # of the array
 )->np.ndarray: # float32, not yet filled
-    "Memory that PyTorch hands out: it is always aligned alike, and the library's products of matrices round by alignment, so that only such memory gives the same bits in every run"
+    "Memory that PyTorch hands out, always aligned alike: a library's products of matrices may round by alignment"
     return torch.empty(shape).numpy()
+
+def _fits(q, k, v, length):
+    "Compiled loops look at no bounds, so rows must fill the arrays exactly"
+    if not q.shape[1:]==k.shape[1:]==v.shape[1:] or not len(k)==len(v)==int(length.sum()) or length.min(initial=0) < 0 or len(q) not in (len(k), len(length)): raise InputError(f"queries {q.shape}, keys {k.shape} and values {v.shape} do not belong to rows of {int(length.sum())} positions: give each [N,H,w]")
 
 def _pairs(length, both): return int((length*(length if both else length+1)).sum())//(1 if both else 2)
 
@@ -310,6 +316,8 @@ def rows_forward(
     keep:bool,         # are the weights needed again
 )->tuple:              # [N,H,w], and what `rows_backward` reads
     "Attention within rows (@eq-attn), compiled"
+    _fits(q, k, v, length)
+    if len(q)!=len(k): raise InputError(f"{len(q)} queries for {len(k)} positions: every position asks")
     n = round(256*(1-p)); pairs = _pairs(length, both)*q.shape[1]
     byte = lots(pairs) if n < 256 else np.empty(0, np.uint8)
     A = np.empty(pairs if keep else int(length.max(initial=0)), np.float32); X = np.empty_like(A) if len(byte) else A
@@ -333,7 +341,7 @@ def rows_newest(
     length:np.ndarray, # int64 [B] of the rows, none 0
 )->np.ndarray:         # float32 [B,H,w]
     "Attention of one position of each row over all of it (@eq-attn), compiled"
-    z = room(*q.shape); _newest(q, k, v, length, np.float32(q.shape[2]**-.5), lane(q.shape[2]), z, np.empty(int(length.max(initial=0)), np.float32))
+    _fits(q, k, v, length); z = room(*q.shape); _newest(q, k, v, length, np.float32(q.shape[2]**-.5), lane(q.shape[2]), z, np.empty(int(length.max(initial=0)), np.float32))
     return z
 
 # %% ../nbs/21_attention.ipynb #c0f9d417
@@ -341,6 +349,8 @@ def _as_heads(x, heads): return x.detach().contiguous().view(-1, heads, x.shape[
 
 def _newest_rows(q, k, v, within, heads, p):
     "Attention of the newest positions [...,B,D]"
+    if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)): raise InputError("the newest positions of rows without padding have no gradient: ask under torch.no_grad(), or for all positions")
+    if not within.rows.length.all(): raise InputError("a row without items has no newest position: leave such rows out")
     return torch.from_numpy(rows_newest(*(_as_heads(x, heads) for x in (q, k, v)), within.rows.times(q.shape[:-2].numel()))).view(q.shape)
 
 class _AttendRows(torch.autograd.Function):

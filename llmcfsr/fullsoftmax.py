@@ -6,7 +6,7 @@ __all__ = ['probabilities', 'slope', 'full_softmax']
 # %% ../nbs/26_fullsoftmax.ipynb #851f9914
 import numpy as np, torch
 from torch import Tensor
-from .core import compiled, compiles
+from .core import InputError, compiled, compiles
 from .attention import ONE, ZERO, _exp, _top
 
 # %% ../nbs/26_fullsoftmax.ipynb #3ba67de2
@@ -83,6 +83,7 @@ def full_softmax(
     first:int=0,   # rows of `p.x` before it are no items
 )->Tensor:         # scalar
     "Cross-entropy of the targets against all items (@eq-full-products), in bounded memory, its gradient written out (@eq-full-gradient)"
+    if len(index)!=len(p.u) or (len(index) and not first <= int(index.min()) <= int(index.max()) < len(p.x)): raise InputError(f"targets must be {len(p.u)} rows from {first} to {len(p.x)-1}, got {len(index)} from {int(index.min()) if len(index) else 0} to {int(index.max()) if len(index) else 0}: column 0 is padding where first=1")
     kind = p.u.device.type; parts = p.u,p.x,p.gamma,*(t for gate in p.gates for t in gate)
     if torch.is_autocast_enabled(kind): parts = [None if t is None else t.float() for t in parts]      # a softmax over a catalogue wants more than the 8 bits of bfloat16
     with torch.autocast(kind, enabled=False): return _FullSoftmax.apply(index, most if kind=='cpu' else 16*most, first, *parts)

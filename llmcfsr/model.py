@@ -133,7 +133,7 @@ def encode(self:LLMCFSR,
 @patch
 def states(self:LLMCFSR,
     items:Views,    # [n,D] item vectors, row 0 zero
-    history:Tensor, # long [B,T] rows of `items`, or [n] of a `Packed` or `Jagged` or `Jagged`
+    history:Tensor, # long [B,T] rows of `items`, or [n] of a `Packed` or `Jagged`
     real,           # bool [B,T], a `Packed` or a `Jagged`
 )->Views:           # [B,T,D], or [n,D]
     "States at all positions (@eq-model)"
