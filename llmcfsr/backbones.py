@@ -90,11 +90,12 @@ def _shift(x, b, lane):                           # x += b
         for j in range(_width(lane)): x[i,j] += b[j]
 
 @compiled
-def _norm_back(dy, more, x, w, seen, lane, dx, dw, db): # dy += more, dx += the gradient of LN (@eq-backbone-norm)
+def _norm_back(dy, more, x, w, seen, lane, dx, dw, db): # dy += more, if there is more; dx += the gradient of LN (@eq-backbone-norm)
     D = np.float32(_width(lane))
     for i in range(len(x)):
         m = seen[i,0]; r = seen[i,1]; g = h = ZERO
-        for j in range(_width(lane)): dy[i,j] += more[i,j]
+        if more is not None:
+            for j in range(_width(lane)): dy[i,j] += more[i,j]
         for j in range(_width(lane)): y = dy[i,j]*w[j]; g += y; h += y*(x[i,j]-m)
         g /= D; h = h*r*r/D
         for j in range(_width(lane)): dw[j] += dy[i,j]*(x[i,j]-m)*r
