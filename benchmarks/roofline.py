@@ -5,23 +5,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import SIZES, pin
 from ours import table
 
-def best(
-    f,        # what is timed
-    n:int=7,  # times
-)->float:     # seconds
-    "The shortest of some runs"
-    if n > 1: f()
-    out = []
-    for _ in range(n): begun = time.perf_counter(); f(); out.append(time.perf_counter()-begun)
-    return min(out)
+def sustained(
+    f,               # what is timed
+    least:float=.25, # seconds to go on for
+)->float:            # seconds a call
+    "What one call takes while many follow each other, as they do in the run that is compared: a burst is quicker, and a shared machine has good moments and bad ones"
+    f(); n,begun = 0,time.perf_counter()
+    while (taken := time.perf_counter()-begun) < least: f(); n += 1
+    return taken/n
 
 def machine()->dict:
-    "Rates of the machine: multiply-adds of square and of model-shaped products, copying, exponentials"
+    "Rates that the machine sustains: multiply-adds of square and of model-shaped products, copying, exponentials"
     import torch
-    def product(m, k, n): a,b,c = torch.randn(m, k),torch.randn(k, n),torch.empty(m, n); return 2e-9*m*k*n/best(lambda: torch.mm(a, b, out=c))
+    def product(m, k, n): a,b,c = torch.randn(m, k),torch.randn(k, n),torch.empty(m, n); return 2e-9*m*k*n/sustained(lambda: torch.mm(a, b, out=c))
     big,to = torch.randn(2**24),torch.empty(2**24); row = torch.randn(64, 12000); out = torch.empty_like(row)
     return dict(gflops_square=product(1024, 1024, 1024), gflops_tokens=product(4096, 64, 64), gflops_catalogue=product(64, 64, 12000),
-        copy_gb=8e-9*len(big)/best(lambda: to.copy_(big)), exp_g=1e-9*row.numel()/best(lambda: torch.exp(row, out=out)))
+        copy_gb=8e-9*len(big)/sustained(lambda: to.copy_(big)), exp_g=1e-9*row.numel()/sustained(lambda: torch.exp(row, out=out)))
 
 def counter():
     "Counts the multiply-adds of matrix products, those in place among them"
@@ -41,7 +40,7 @@ def products(
         y,du,dx = torch.randn(n, V)*1e-3,torch.empty(n, d),torch.zeros(V, d)
         def slices():
             for a in range(0, 384, n): torch.mm(u[a:a+n], x.T, out=y); torch.mm(y, x, out=du); dx.addmm_(y.T, u[a:a+n])
-        out.append(best(slices)/384)
+        out.append(sustained(slices)/384)
     return N*min(out)
 
 def pairs(length)->int:
@@ -83,7 +82,7 @@ def ranking(split)->tuple: # what ranks once more and says its seconds; floating
     n = np.minimum(test.upto-split.inter.start[test.user], SIZES['max_len'])
     with counter() as count: rank_cases(scorer, test, groups)
     loops = 4*d*((SIZES['blocks']-1)*pairs(n)+int(n.sum()))                                     # attention; of the last block the newest positions alone
-    def once(): taken.clear(); taken['all'] = best(lambda: rank_cases(scorer, test, groups), 1); return taken['all']
+    def once(): taken.clear(); begun = time.perf_counter(); rank_cases(scorer, test, groups); return time.perf_counter()-begun
     taken = watch(scorer)
     return once,dict(gflop=(count.get_total_flops()+(loops if compiles() else 0))/1e9, scores_gflop=2e-9*len(test.user)*V*d, taken=taken)
 
@@ -129,7 +128,7 @@ def main():
     for what in a.only.split(','):
         once,r = ranking(split) if what=='ranking' else epoch(split, *what.split('-'), a.max_len); rounds,taken = [],r.pop('taken', None)
         for _ in range(a.rounds):
-            m = machine(); low = floor(what, m, r, V); x = dict(m, **low, seconds=once()); x.update({f'part {k}':v for k,v in (taken or {}).items() if k!='all'}); rounds.append(dict(x, over_floor=x['seconds']/x['floor_seconds'], **({'over_products':x['seconds']/x['products_seconds']} if 'products_seconds' in x else {})))
+            m = machine(); low = floor(what, m, r, V); x = dict(m, **low, seconds=once()); x.update({f'part {k}':v for k,v in (taken or {}).items()}); rounds.append(dict(x, over_floor=x['seconds']/x['floor_seconds'], **({'over_products':x['seconds']/x['products_seconds']} if 'products_seconds' in x else {})))
         middle = {k:statistics.median(x[k] for x in rounds) for k in rounds[0]}; spread = {f'{k}_{n}':f(x[k] for x in rounds) for k in ('seconds', 'over_floor', 'over_products') if k in middle for n,f in (('low', min), ('high', max))}
         line = dict(what=what, data=Path(a.data).name, rounds=a.rounds, **{k:round(v, 3) for k,v in {**r, **middle, **spread}.items()}); print(json.dumps(line), flush=True)
         if a.out:

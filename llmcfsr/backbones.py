@@ -64,12 +64,11 @@ class Block(nn.Module):
 
 # %% ../nbs/22_backbones.ipynb #d41c92f9
 @inlined
-def _moments(x, eps, lane):                       # mean and inverse deviation of a vector
-    m = v = ZERO; D = np.float32(_width(lane))
-    for j in range(_width(lane)): m += x[j]
-    m /= D
-    for j in range(_width(lane)): v += (x[j]-m)*(x[j]-m)
-    return m,ONE/np.sqrt(v/D+eps)
+def _moments(x, eps, lane):                       # mean and inverse deviation of a vector (@eq-backbone-moments)
+    m = v = ZERO; s = x[0]; share = ONE/np.float32(_width(lane))
+    for j in range(_width(lane)): d = x[j]-s; m += d; v += d*d
+    m *= share; v = v*share-m*m
+    return m+s,ONE/np.sqrt(abs(v)+eps)
 
 @compiled
 def _norm(x, w, b, eps, lane, y, seen):           # y = LN(x)
@@ -128,12 +127,12 @@ class _BlockRows(torch.autograd.Function):
     "A block over rows laid end to end, and its gradient"
     @staticmethod
     def forward(ctx, x, length, both, heads, p, p_att, eps, *weights):
-        ga,ba,gz,bz,Wq,bq,Wk,bk,Wv,bv,Wo,bo,W1,b1,W2,b2 = (w.detach() for w in weights); grad = any(ctx.needs_input_grad)
+        ga,ba,gz,bz,Wq,bq,Wk,_,Wv,bv,Wo,bo,W1,b1,W2,b2 = (w.detach() for w in weights); grad = any(ctx.needs_input_grad)
         x = x.detach(); (N,D),n = x.shape,round(256*(1-p)); keep = np.float32(256/max(n, 1)); w = lane(D); a,z,y = (torch.empty_like(x) for _ in range(3))
         seen = np.empty((2, N, 2), np.float32); c = lots(2*N*D).reshape(2, N, D) if n < 256 else np.zeros((2, N, D), np.uint8); n = n or -1
         _norm(x.numpy(), ga.numpy(), ba.numpy(), eps, w, a.numpy(), seen[0])
         q,k,v = a@Wq.T.contiguous(),x@Wk.T.contiguous(),x@Wv.T.contiguous()                            # 64 rows are copied quickly, and the product is quicker
-        for h,b in ((q, bq), (k, bk), (v, bv)): _shift(h.numpy(), b.numpy(), w)
+        for h,b in ((q, bq), (v, bv)): _shift(h.numpy(), b.numpy(), w)                                  # a shift of all keys changes no softmax
         o,held = rows_forward(*(h.view(N, heads, -1).numpy() for h in (q, k, v)), length, both, p_att, grad)
         o = torch.from_numpy(o).view(N, D); u = o@Wo.T.contiguous(); _add_norm(a.numpy(), bo.numpy(), gz.numpy(), bz.numpy(), eps, w, u.numpy(), z.numpy(), seen[1])
         f = z@W1.T.contiguous(); _relu_drop(f.numpy(), b1.numpy(), c[0], n, keep, w)
@@ -156,7 +155,7 @@ def block_rows(
     x:Tensor,      # [...,n,D] views of rows laid end to end
     within:Within, # where the rows lie and what is open
 )->Tensor:         # like x
-    "A block over rows without padding (@eq-backbone-block) and its gradient (@eq-backbone-norm), compiled"
+    "A block over rows without padding (@eq-backbone-block), norms in one pass (@eq-backbone-moments), and its gradient (@eq-backbone-norm), compiled"
     A = block.attention; p,p_att = (block.drop.p, A.p) if block.training else (0., 0.)
     weights = [w for m in (block.norm_a, block.norm_z, A.W_q, A.W_k, A.W_v, A.W_o, block.W_1, block.W_2) for w in (m.weight, m.bias)]
     return _BlockRows.apply(x.reshape(-1, x.shape[-1]), within.rows.times(x.shape[:-2].numel()), within.both, A.heads, p, p_att, np.float32(block.norm_a.eps), *weights).view(x.shape)
