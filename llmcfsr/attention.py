@@ -113,7 +113,6 @@ class Within(NamedTuple):
     "Every position reads the items of its own row, up to itself or all of them"
     rows:Jagged        # where the rows lie
     both:bool          # both ways
-    newest:bool=False  # only the newest position of each row asks; without a gradient
 
 def masks(
     f,    # bool [B,T] -> bool [B,T,T], such as `causal_mask`
@@ -135,7 +134,7 @@ def attend_packed(
 )->Tensor:            # [...,n,D]
     "Attention within each row, for rows in a rectangle or laid end to end (@eq-attn); with a gradient to come, the one written out (@eq-attn-grad)"
     if isinstance(mask, Tensor): return attend(q, k, v, mask, heads, dropout)
-    if isinstance(mask, Within): return (_newest_rows if mask.newest else _AttendRows.apply)(q, k, v, mask, heads, dropout)
+    if isinstance(mask, Within): return _AttendRows.apply(q, k, v, mask, heads, dropout)
     if torch.is_grad_enabled() and not q.is_cuda: return _Attend.apply(q, k, v, mask, heads, dropout)
     size = [m.shape[0]*m.shape[1] for m in mask]
     cut = lambda x: [p.unflatten(-2, m.shape[:2]) for p,m in zip(x.split(size, -2), mask)]                    # [...,n,D] -> [...,B,T,D] a group
@@ -262,11 +261,11 @@ def _forward(q, k, v, length, both, byte, n, keep, scale, stay, lane, z, A, X): 
         a += L
 
 @compiled
-def _newest(q, k, v, length, scale, lane, z, room):                                  # q and z [B,H,w]: the newest position of each row alone
+def _newest(q, x, length, scale, lane, z, room):                                     # q and z [B,H,D], x [N,1,D]: one query a row and head
     a = 0
     for b in range(len(length)):
-        L = length[b]; K,V = k[a:a+L],v[a:a+L]; p = room[:L]; a += L
-        for h in range(q.shape[1]): _dots(q[b,h], K, h, L, lane, p); _soften(p, scale); _mix(p, V, h, L, lane, z[b,h])
+        L = length[b]; X = x[a:a+L]; p = room[:L]; a += L
+        for h in range(q.shape[1]): _dots(q[b,h], X, 0, L, lane, p); _soften(p, scale); _mix(p, X, 0, L, lane, z[b,h])
 
 @compiled
 def _backward(q, k, v, length, both, keep, scale, A, X, dz, lane, dq, dk, dv):
@@ -335,23 +334,19 @@ def rows_backward(
     return grads
 
 def rows_newest(
-    q:np.ndarray,      # float32 [B,H,w] queries, one a row
-    k:np.ndarray,      # float32 [N,H,w]
-    v:np.ndarray,      # float32 [N,H,w]
+    q:np.ndarray,      # float32 [B,H,D] queries, one a row and head
+    x:np.ndarray,      # float32 [N,D] what is read, as key and as value
     length:np.ndarray, # int64 [B] of the rows, none 0
-)->np.ndarray:         # float32 [B,H,w]
-    "Attention of one position of each row over all of it (@eq-attn), compiled"
-    _fits(q, k, v, length); z = room(*q.shape); _newest(q, k, v, length, np.float32(q.shape[2]**-.5), lane(q.shape[2]), z, np.empty(int(length.max(initial=0)), np.float32))
+    scale:float,       # of the products
+)->np.ndarray:         # float32 [B,H,D]
+    "Attention of one position of each row over the vectors of that row themselves (@eq-attn without matrices), compiled"
+    if q.shape[2:]!=x.shape[1:] or len(q)!=len(length) or len(x)!=int(length.sum()): raise InputError(f"queries {q.shape} and vectors {x.shape} do not belong to {len(length)} rows of {int(length.sum())} positions: give [B,H,D] and [N,D]")
+    if length.min(initial=1) < 1: raise InputError("a row without items has no newest position: leave such rows out")
+    z = room(*q.shape); _newest(q, x[:,None], length, np.float32(scale), lane(q.shape[2]), z, np.empty(int(length.max(initial=0)), np.float32))
     return z
 
 # %% ../nbs/21_attention.ipynb #c0f9d417
 def _as_heads(x, heads): return x.detach().contiguous().view(-1, heads, x.shape[-1]//heads).numpy()
-
-def _newest_rows(q, k, v, within, heads, p):
-    "Attention of the newest positions [...,B,D]"
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)): raise InputError("the newest positions of rows without padding have no gradient: ask under torch.no_grad(), or for all positions")
-    if not within.rows.length.all(): raise InputError("a row without items has no newest position: leave such rows out")
-    return torch.from_numpy(rows_newest(*(_as_heads(x, heads) for x in (q, k, v)), within.rows.times(q.shape[:-2].numel()))).view(q.shape)
 
 class _AttendRows(torch.autograd.Function):
     "Attention within rows laid end to end, any number of views behind each other"

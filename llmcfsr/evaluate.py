@@ -113,10 +113,7 @@ def seen(
     at,      # int [n] which of them
 )->tuple:    # int64 arrays: row in the block (0..n-1) and item, each pair once
     "The items of the histories of some cases, flat"
-    start = cases.inter.start[cases.user[at]]; size = cases.upto[at]-start
-    row = np.repeat(np.arange(len(at)), size)
-    within = np.arange(len(row))-np.repeat(np.cumsum(size)-size, size)
-    pair = np.unique(row*(cases.inter.n_items+1)+cases.inter.item[np.repeat(start, size)+within])
+    had = cases.histories(at); pair = np.unique(np.repeat(np.arange(len(at)), had.length)*(cases.inter.n_items+1)+had.item)
     return np.divmod(pair, cases.inter.n_items+1)
 
 # %% ../nbs/41_evaluate.ipynb #14a53ce7
@@ -129,9 +126,9 @@ class _Slice(NamedTuple):
 
 def _reader(scorer, cases, at):
     "Read the histories of a block; gives a function that writes the scores of some of them into an array"
-    histories = [cases.history(i) for i in at]
+    histories = cases.histories(at)
     if hasattr(scorer, 'reader'): return scorer.reader(histories)
-    given = scorer.scores(histories)
+    given = scorer.scores(list(histories))
     if given.shape != (len(at), cases.inter.n_items+1): raise InputError(f"scorer gave scores of shape {given.shape} for {len(at)} histories and {cases.inter.n_items} items: see `check_scorer`")
     return lambda a, b, out: np.copyto(out, given[a:b], casting='same_kind')
 

@@ -14,6 +14,7 @@ from .attention import causal_mask, two_way_mask, check_heads, runs_jagged
 from .backbones import SASRec, BERT4Rec, GRU4Rec
 from .batches import SeqBatch, Jagged, Packed, pad_histories, length_parts, take
 from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level
+from .split import Histories
 from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, bound, fill, inner, inner_all, score_own
 
 # %% ../nbs/25_model.ipynb #e8728b13
@@ -267,22 +268,21 @@ class ModelScorer:
         "Forget the item vectors; they are computed anew when next needed"
         self.kept = None
 
-    def _states(self, histories, device):   # [n,D] after each history
-        T = self.model.config.max_len-(not self.model.causal)
-        if self.model.jagged and all(map(len, histories)):
-            cut = [np.asarray(h, np.int64)[-T:] for h in histories]; return self.model.flat_state(self.kept, torch.from_numpy(np.concatenate(cut)), np.array([len(h) for h in cut]))
-        return self.model.user_state(self.kept, *(x.to(device) for x in pad_histories(histories, self.model.config.max_len)))
+    def _states(self, histories, at, device):   # [n,D] after each history
+        cut = histories.newest(at, self.model.config.max_len-(not self.model.causal))
+        if self.model.jagged and cut.length.all(): return self.model.flat_state(self.kept, torch.from_numpy(cut.item.astype(np.int64)), cut.length)
+        return self.model.user_state(self.kept, *(x.to(device) for x in pad_histories(list(cut), self.model.config.max_len)))
 
     @torch.no_grad()
     def reader(self,
-        histories, # list of n arrays of item ids
+        histories, # list of n arrays of item ids, or `Histories`
     ):             # function of a, b and an array [b-a,V+1], which it fills with the scores of histories a to b-1; `finite` if every one is sure to be
         "Read the histories now, score them by and by"
-        model,was,parts = self.model,self.model.training,[]; model.eval(); order = np.argsort([len(h) for h in histories], kind='stable')
+        model,was,parts,histories = self.model,self.model.training,[],Histories.of(histories); model.eval(); order = np.argsort(histories.length, kind='stable')
         try:
             if self.kept is None: self.kept = model.items()
             device = next(iter(v for v in self.kept if v is not None)).device; back = torch.from_numpy(order.argsort()).to(device)
-            for a in range(0, len(order), self.batch): parts.append(self._states([histories[i] for i in order[a:a+self.batch]], device))
+            for a in range(0, len(order), self.batch): parts.append(self._states(histories, order[a:a+self.batch], device))
             h = Views(*(None if v[0] is None else torch.cat(v)[back] for v in zip(*parts))) if parts else self.kept.map(lambda v: v[:0])
             p = model.products(h, self.kept)
         finally: model.train(was)
