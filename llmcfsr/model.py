@@ -284,7 +284,8 @@ class ModelScorer:
             device = next(iter(v for v in self.kept if v is not None)).device; back = torch.from_numpy(order.argsort()).to(device)
             for a in range(0, len(order), self.batch): parts.append(self._states(histories, order[a:a+self.batch], device))
             h = Views(*(None if v[0] is None else torch.cat(v)[back] for v in zip(*parts))) if parts else self.kept.map(lambda v: v[:0])
-            p = model.products(h, self.kept)
+            p = model.products(h, self.kept); across = lambda x: x.T.contiguous().T                              # items side by side, as the products read them
+            p = p._replace(x=across(p.x), gates=tuple((a, g, across(x)) for a,g,x in p.gates))
         finally: model.train(was)
         @torch.no_grad()
         def write(a, b, out):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch
 from .core import InputError, fingerprint, one_of, progress, read_json, seed_torch, writing, write_json
-from .rowadam import RowAdam
+from .rowadam import Adam, RowAdam
 
 # %% ../nbs/31_train.ipynb #d5365efd
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ def adam(
     model,              # an `nn.Module`
     config:TrainConfig, # learning rate and weight decay
     long:int=2**14,     # tables of at least so many rows are stepped by rows, where neither weight decay nor clipping concerns all of them
-):                      # a `torch.optim.Adam`
+):                      # an `Adam`, in steps and state like PyTorch's
     "The optimiser (@eq-adam) of all parameters that take part in training"
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained: raise InputError("the model has no parameter to train: nothing requires a gradient")
     tables = [m for m in model.modules() if hasattr(m, 'fresh') and m.weight.requires_grad and len(m.weight) >= long]
     if tables and not config.weight_decay and not config.clip: return RowAdam(trained, tables, lr=config.lr)
-    return torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return Adam(trained, lr=config.lr, weight_decay=config.weight_decay)
 
 # %% ../nbs/31_train.ipynb #998696d0
 def train_step(
@@ -119,7 +119,7 @@ class Patience:
 class Run:
     "The state of training between two epochs"
     model:object       # an `nn.Module`
-    optimizer:object   # its `torch.optim.Adam`
+    optimizer:object   # its `Adam`
     patience:Patience  # best epoch so far
     best:dict          # state of the model after it
     records:list       # one an epoch

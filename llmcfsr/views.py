@@ -44,9 +44,9 @@ def pca_start(
     blocks = lambda: (x.double().sub_(mean) for x in E[1:].split(512 if tall else len(E)))   # a long table is never copied as a whole
     C = torch.zeros(min(len(E)-1, len(mean)), min(len(E)-1, len(mean)), dtype=torch.double, device=E.device)
     for x in blocks(): C.addmm_(*((x.T, x) if tall else (x, x.T)))
-    value,vector = torch.linalg.eigh(C)                                      # ascending
+    vector = C.mT; value = torch.empty(len(C), dtype=C.dtype, device=C.device); torch.linalg.eigh(vector, out=(value, vector))   # ascending; in the memory of `C`, which is symmetric
     keep = value.flip(0)[:d] > 1e-10*value[-1].clamp(min=1e-30)              # directions that hold nothing have no meaning
-    u = vector.flip(1)[:,:d][:,keep]
+    u = vector[:,-d:].flip(1)[:,keep]
     if not tall: u = F.normalize(next(blocks()).T@u, dim=0)                  # left to right singular vectors, [M,D]
     u = u*u.gather(0, u.abs().argmax(0, keepdim=True)).sign()
     c = F.pad(torch.cat([x@u for x in blocks()]), (0, d-u.shape[1]))
