@@ -2,17 +2,19 @@
 
 # %% auto #0
 __all__ = ['info_nce', 'symmetric_nce', 'duplicate_mask', 'alignment', 'uniformity', 'TuneConfig', 'rate', 'step_items',
-           'view_keys', 'view_mask', 'contrastive_loss', 'tune_step', 'fit_contrastive']
+           'view_keys', 'view_mask', 'contrastive_loss', 'cached_gradient', 'contrastive_gradient', 'tune_step',
+           'save_tuning', 'load_tuning', 'fit_contrastive']
 
 # %% ../nbs/14_contrastive.ipynb #a0f27ed9
-from dataclasses import dataclass, replace
-import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+import json, math
 import numpy as np, torch, torch.nn.functional as F
 from torch import Tensor
-from .core import InputError, check, progress, rng, seed_torch
+from .core import InputError, check, fingerprint, progress, rng, seed_torch, writing
 from .augment import view_texts
 from .prompts import Template, item_texts, template_for
-from .textencoder import TextEncoder, embed
+from .textencoder import TextEncoder, embed, forward, length_batches, pad, token_ids
 
 # %% ../nbs/14_contrastive.ipynb #c812d025
 def info_nce(
@@ -67,9 +69,11 @@ class TuneConfig:
     seed:int = 0        # of batches, views and dropout
     warmup:float = .1   # share of the steps in which the step size rises
     clip:float = 1.     # largest norm of the gradient
+    learn_tau:bool = False # the temperature is tuned too, from `tau` on
+    hold:int = 4096     # tokens whose activations are held at once; a larger step goes in three stages
 
     def __post_init__(self):
-        for name,low in (('steps', 0), ('batch', 2)):
+        for name,low in (('steps', 0), ('batch', 2), ('hold', 1)):
             if getattr(self, name) < low: raise InputError(f"{name}={getattr(self, name)}: take at least {low}")
         for name in ('lr', 'tau', 'clip'):
             if not getattr(self, name) > 0: raise InputError(f"{name}={getattr(self, name)}: take a number above 0")
@@ -119,16 +123,48 @@ def contrastive_loss(
     h = embed(encoder, [*views[0], *views[1]]); a,b = h.chunk(2)                              # [2B,M] -> 2 x [B,M]
     return symmetric_nce(a, b, tau, view_mask(views, texts).to(h.device))
 
-# %% ../nbs/14_contrastive.ipynb #1739593e
+# %% ../nbs/14_contrastive.ipynb #88cc2d14
+def _lots(device): return torch.cuda.get_rng_state(device) if device.type=='cuda' else torch.get_rng_state()
+
+def _draw_from(state, device): torch.cuda.set_rng_state(state, device) if device.type=='cuda' else torch.set_rng_state(state)
+
+def cached_gradient(
+    encoder:TextEncoder, # in training mode
+    texts,               # n texts
+    loss_of,             # function of their vectors [n,M]
+    hold:int=4096,       # tokens of a chunk, padding included
+)->Tensor:               # the loss
+    "The gradient of a loss over vectors is added to all that is trained, chunk by chunk (@eq-gradcache)"
+    rows = token_ids(encoder, texts); parts = length_batches([len(r) for r in rows], hold); device,states,made = encoder.device,[],[]
+    chunk = lambda b: pad([rows[j] for j in b], encoder.tokenizer.pad_token_id)
+    with torch.no_grad():
+        for b in parts: states.append(_lots(device)); made.append(forward(encoder, *chunk(b)))
+    h = torch.cat(made)[torch.from_numpy(np.argsort(np.concatenate(parts))).to(device)].requires_grad_()
+    loss = loss_of(h); loss.backward(); after = _lots(device)
+    for b,state in zip(parts, states): _draw_from(state, device); (forward(encoder, *chunk(b))*h.grad[b]).sum().backward()
+    _draw_from(after, device)
+    return loss.detach()
+
+def contrastive_gradient(
+    encoder:TextEncoder, # in training mode
+    views,               # two lists of B texts
+    texts,               # B full texts of the same items
+    tau,                 # temperature, a number or a tensor that is tuned
+    hold:int=4096,       # tokens held at once
+)->Tensor:               # the loss
+    "The gradient of `contrastive_loss`, in bounded memory"
+    same = view_mask(views, texts).to(encoder.device)
+    return cached_gradient(encoder, [*views[0], *views[1]], lambda h: symmetric_nce(*h.chunk(2), tau, same), hold)
+
+# %% ../nbs/14_contrastive.ipynb #42c4391f
 def tune_step(
-    encoder:TextEncoder, # with trainable weights, in training mode
+    encoder:TextEncoder, # with trainable weights and their gradient
     optimiser,           # over those weights
     loss:Tensor,         # of this step
     t:int,               # step
     config:TuneConfig,   # step size and clipping
 )->dict:                 # step, loss, lr, norm
     "One optimiser step; a loss or gradient that is not finite stops the run"
-    optimiser.zero_grad(set_to_none=True); loss.backward()
     norm = torch.nn.utils.clip_grad_norm_([p for p in encoder.model.parameters() if p.requires_grad], config.clip)
     if not torch.isfinite(loss) or not torch.isfinite(norm): raise InputError(f"contrastive tuning broke down at step {t} (loss {loss.item():.3g}, gradient {norm.item():.3g}): take a smaller lr than {config.lr} or a larger tau than {config.tau}")
     lr = rate(t, config)
@@ -136,25 +172,64 @@ def tune_step(
     optimiser.step()
     return dict(step=t, loss=loss.item(), lr=lr, norm=norm.item())
 
+def save_tuning(
+    path,      # file that shall appear
+    key:str,   # fingerprint of the run
+    weights,   # what is tuned
+    optimiser, # over them
+    records,   # of the steps made
+):
+    "Store how far a run has come"
+    from safetensors.torch import save_file
+    state = {f'weight.{i}':w.detach().contiguous() for i,w in enumerate(weights)}
+    for i,w in enumerate(weights): state.update({f'{k}.{i}':v.detach().contiguous() for k,v in optimiser.state[w].items()})
+    with writing(path) as tmp: save_file(state, tmp, metadata=dict(key=key, records=json.dumps(records)))
+
+@torch.no_grad()
+def load_tuning(
+    path,      # what `save_tuning` wrote
+    key:str,   # fingerprint of this run
+    weights,   # what is tuned, overwritten
+    optimiser, # over them, overwritten
+)->list:       # records of the steps made
+    "Go on from a stored state; one of another run or a broken one is an `InputError`"
+    from safetensors import safe_open, SafetensorError
+    try:
+        with safe_open(Path(path), 'pt') as f: note,state = f.metadata(),{k:f.get_tensor(k) for k in f.keys()}
+        records = json.loads(note['records'])
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as e: raise InputError(f"{path} is not a stored tuning run ({e}): remove it to begin anew") from None
+    if note['key'] != key: raise InputError(f"{path} belongs to another run (other texts, encoder or options): remove it to begin anew, or give another file")
+    for i,w in enumerate(weights):
+        w.copy_(state[f'weight.{i}']); optimiser.state[w] = {k:state[f'{k}.{i}'].to(w.device if k!='step' else 'cpu') for k in ('step', 'exp_avg', 'exp_avg_sq')}
+    return records
+
+# %% ../nbs/14_contrastive.ipynb #ceae2cdb
 def fit_contrastive(
     encoder:TextEncoder,           # with an adapter; its weights are changed
     catalog,                       # a `Catalog`; nothing else is read
     template:Template=None,        # how items are written; `template_for(catalog)` if None
-    config:TuneConfig=TuneConfig() # steps, batch, step size, temperature, rho, seed
-)->list:                           # one record a step: step, loss, lr, norm
+    config:TuneConfig=TuneConfig(),# steps, batch, step size, temperature, rho, seed
+    checkpoint=None,               # file from which a broken run goes on, and in which it is kept; none if None
+    every:int=20,                  # steps between two writes of that file
+)->list:                           # one record a step: step, loss, lr, norm, tau
     "Tune the trainable weights of an encoder so that the two views of an item find each other (@eq-symnce)"
     template = template or template_for(catalog); texts = item_texts(catalog, template)
     ids = np.array([i for i,t in enumerate(texts) if t])
     weights = [p for p in encoder.model.parameters() if p.requires_grad]
     if not weights: raise InputError(f"encoder {encoder.name!r} has no trainable weights: put an adapter on with add_lora first")
     if len({texts[i] for i in ids}) < 2: raise InputError("contrastive tuning needs at least two items with different texts: give more items or attributes, or embed without --finetune")
-    optimiser = torch.optim.AdamW(weights, lr=config.lr, weight_decay=0.); records = []
+    log_tau = torch.nn.Parameter(torch.tensor(math.log(config.tau), device=encoder.device), requires_grad=config.learn_tau); moved = [*weights, log_tau] if config.learn_tau else weights
+    optimiser,records = torch.optim.AdamW(moved, lr=config.lr, weight_decay=0.),[]
+    key = fingerprint('tuning', encoder.name, [list(w.shape) for w in weights], texts, template, config) if checkpoint else ''
+    if checkpoint and Path(checkpoint).exists(): records = load_tuning(checkpoint, key, moved, optimiser)
     with torch.random.fork_rng():
-        for t in (bar := progress(range(config.steps), 'tuning', unit='step')):
-            at = step_items(ids, config.batch, t, config.seed)
+        for t in (bar := progress(range(len(records), config.steps), 'tuning', unit='step')):
+            at = step_items(ids, config.batch, t, config.seed); tau = log_tau.clamp(min=math.log(.01)).exp() if config.learn_tau else config.tau
             views = view_texts(catalog, template, at, config.rho, rng(config.seed, 'views', t))
-            seed_torch(config.seed, 'dropout', t); encoder.model.train()
-            records.append(tune_step(encoder, optimiser, contrastive_loss(encoder, views, [texts[i] for i in at], config.tau), t, config))
+            seed_torch(config.seed, 'dropout', t); encoder.model.train(); optimiser.zero_grad(set_to_none=True)
+            records.append(dict(tune_step(encoder, optimiser, contrastive_gradient(encoder, views, [texts[i] for i in at], tau, config.hold), t, config), tau=float(tau)))
             bar.set_postfix(loss=f"{records[-1]['loss']:.3f}")
+            if checkpoint and (t+1)%every==0: save_tuning(checkpoint, key, moved, optimiser, records)
     encoder.model.eval()
+    if checkpoint and config.steps: save_tuning(checkpoint, key, moved, optimiser, records)
     return records
