@@ -41,8 +41,8 @@ def timed(
     options = make_options(model=name, loss=loss, **more, **{**SIZES, **sizes})
     E = table(split.inter.n_items) if name in ('llm-cfsr', 'llm-esr') else None
     net = make_model(options, split.inter.n_items, E).to(device)
-    objective = make_objective(options, split, E)
-    if draw is not None and name=='llm-esr':
+    if draw is None or name!='llm-esr': objective = make_objective(options, split, E)
+    else:
         from llmcfsr.baselines.llmesr import distilled_objective
         from llmcfsr.losses import objective as plain
         import functools

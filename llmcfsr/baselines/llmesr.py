@@ -93,7 +93,7 @@ def _nearest(like, first, n, found, best):    # the n largest of each row but it
 def similar_users(
     z:Tensor,       # [U,M] user vectors
     n:int=10,       # neighbours a user, at most U-1
-    block:int=256,  # users compared at once
+    block:int=128,  # users compared at once
 )->Tensor:          # long [U,n], most similar first
     "The `n` other users with the highest cosine, exactly, without a table of all pairs (@eq-esr-users)"
     U = len(z)
