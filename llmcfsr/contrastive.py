@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['info_nce', 'symmetric_nce', 'duplicate_mask', 'alignment', 'uniformity', 'TuneConfig', 'rate', 'step_items',
-           'view_keys', 'view_mask', 'contrastive_loss', 'cached_gradient', 'contrastive_gradient', 'tune_step',
-           'save_tuning', 'load_tuning', 'fit_contrastive']
+           'view_keys', 'view_mask', 'contrastive_loss', 'step_partners', 'cached_gradient', 'contrastive_gradient',
+           'tune_step', 'save_tuning', 'load_tuning', 'fit_contrastive']
 
 # %% ../nbs/14_contrastive.ipynb #a0f27ed9
 from dataclasses import asdict, dataclass, replace
@@ -70,6 +70,7 @@ class TuneConfig:
     warmup:float = .1   # share of the steps in which the step size rises
     clip:float = 1.     # largest norm of the gradient
     learn_tau:bool = False # the temperature is tuned too, from `tau` on
+    mix:float = 0.      # share of the items whose second view is of another item that the same people took, where partners are given
     hold:int = 4096     # tokens whose activations are held at once; a larger step goes in three stages
 
     def __post_init__(self):
@@ -79,6 +80,7 @@ class TuneConfig:
             if not getattr(self, name) > 0: raise InputError(f"{name}={getattr(self, name)}: take a number above 0")
         for name in ('rho', 'warmup'):
             if not 0 <= getattr(self, name) < 1: raise InputError(f"{name}={getattr(self, name)}: it is a share and lies in [0, 1)")
+        if not 0 <= self.mix <= 1: raise InputError(f"mix={self.mix}: it is a share and lies in [0, 1]")
 
 def rate(
     t:int,             # step, from 0
@@ -105,12 +107,13 @@ def view_keys(texts)->list:
     return ['; '.join(sorted(t.split('\n')[-1].split('; '))) for t in texts]
 
 def view_mask(
-    views, # two lists of B texts
-    texts, # B full texts of the same items
-)->Tensor: # [B,B], symmetric
-    "True where two items have the same full text, or where any of their drawn views say the same"
-    B = len(texts); drawn = duplicate_mask(view_keys([*views[0], *views[1]]))                  # [2B,2B]
-    same = duplicate_mask(texts) | drawn[:B,:B] | drawn[B:,B:] | drawn[:B,B:] | drawn[B:,:B]
+    views,       # two lists of B texts
+    texts,       # B full texts of the items of the first views
+    others=None, # B full texts of the items of the second views; the same items if None
+)->Tensor:       # [B,B], symmetric
+    "True where items of two places have the same full text, or where any of their drawn views say the same"
+    B = len(texts); both = lambda m: m[:B,:B] | m[B:,B:] | m[:B,B:] | m[B:,:B]
+    same = both(duplicate_mask(view_keys([*views[0], *views[1]]))) | (duplicate_mask(texts) if others is None else both(duplicate_mask([*texts, *others])))   # [2B,2B] -> [B,B]
     return same & ~torch.eye(B, dtype=torch.bool)
 
 def contrastive_loss(
@@ -122,6 +125,20 @@ def contrastive_loss(
     "Embed two views and compare them (@eq-symnce)"
     h = embed(encoder, [*views[0], *views[1]]); a,b = h.chunk(2)                              # [2B,M] -> 2 x [B,M]
     return symmetric_nce(a, b, tau, view_mask(views, texts).to(h.device))
+
+# %% ../nbs/14_contrastive.ipynb #f65230af
+def step_partners(
+    at,              # int [B] items of a step
+    partners,        # item -> array of items taken by the same people
+    mix:float,       # share of the items that are paired with one
+    gen:np.random.Generator, # where the draws come from
+)->np.ndarray:       # int [B] items of the second views
+    "A partner for some items, the item itself for the rest"
+    lot,which = gen.random(len(at)),gen.random(len(at)); out = np.array(at)
+    for n,i in enumerate(at):
+        mine = partners.get(int(i), ())
+        if lot[n] < mix and len(mine): out[n] = mine[int(which[n]*len(mine))]
+    return out
 
 # %% ../nbs/14_contrastive.ipynb #88cc2d14
 def _lots(device): return torch.cuda.get_rng_state(device) if device.type=='cuda' else torch.get_rng_state()
@@ -151,9 +168,10 @@ def contrastive_gradient(
     texts,               # B full texts of the same items
     tau,                 # temperature, a number or a tensor that is tuned
     hold:int=4096,       # tokens held at once
+    others=None,         # B full texts of the items of the second views; the same items if None
 )->Tensor:               # the loss
     "The gradient of `contrastive_loss`, in bounded memory"
-    same = view_mask(views, texts).to(encoder.device)
+    same = view_mask(views, texts, others).to(encoder.device)
     return cached_gradient(encoder, [*views[0], *views[1]], lambda h: symmetric_nce(*h.chunk(2), tau, same), hold)
 
 # %% ../nbs/14_contrastive.ipynb #42c4391f
@@ -209,25 +227,29 @@ def fit_contrastive(
     catalog,                       # a `Catalog`; nothing else is read
     template:Template=None,        # how items are written; `template_for(catalog)` if None
     config:TuneConfig=TuneConfig(),# steps, batch, step size, temperature, rho, seed
+    items=None,                    # numbers of the items that take part; all with a text if None
+    partners=None,                 # item -> array of items that the same people took, for `config.mix`; from training interactions alone
     checkpoint=None,               # file from which a broken run goes on, and in which it is kept; none if None
     every:int=20,                  # steps between two writes of that file
 )->list:                           # one record a step: step, loss, lr, norm, tau
     "Tune the trainable weights of an encoder so that the two views of an item find each other (@eq-symnce)"
     template = template or template_for(catalog); texts = item_texts(catalog, template)
-    ids = np.array([i for i,t in enumerate(texts) if t])
+    ids = np.array([i for i,t in enumerate(texts) if t]); ids = ids if items is None else np.intersect1d(ids, items); second = {int(i):np.intersect1d(p, ids) for i,p in (partners or {}).items()}
     weights = [p for p in encoder.model.parameters() if p.requires_grad]
     if not weights: raise InputError(f"encoder {encoder.name!r} has no trainable weights: put an adapter on with add_lora first")
     if len({texts[i] for i in ids}) < 2: raise InputError("contrastive tuning needs at least two items with different texts: give more items or attributes, or embed without --finetune")
     log_tau = torch.nn.Parameter(torch.tensor(math.log(config.tau), device=encoder.device), requires_grad=config.learn_tau); moved = [*weights, log_tau] if config.learn_tau else weights
     optimiser,records = torch.optim.AdamW(moved, lr=config.lr, weight_decay=0.),[]
-    key = fingerprint('tuning', encoder.name, [list(w.shape) for w in weights], texts, template, config) if checkpoint else ''
+    key = fingerprint('tuning', encoder.name, [list(w.shape) for w in weights], texts, template, config, ids, [(i, p) for i,p in sorted(second.items())]) if checkpoint else ''
     if checkpoint and Path(checkpoint).exists(): records = load_tuning(checkpoint, key, moved, optimiser)
     with torch.random.fork_rng():
         for t in (bar := progress(range(len(records), config.steps), 'tuning', unit='step')):
             at = step_items(ids, config.batch, t, config.seed); tau = log_tau.clamp(min=math.log(.01)).exp() if config.learn_tau else config.tau
-            views = view_texts(catalog, template, at, config.rho, rng(config.seed, 'views', t))
+            views = view_texts(catalog, template, at, config.rho, rng(config.seed, 'views', t)); others = None
+            if second and config.mix:
+                to = step_partners(at, second, config.mix, rng(config.seed, 'partners', t)); views = views[0],view_texts(catalog, template, to, config.rho, rng(config.seed, 'views of partners', t))[1]; others = [texts[i] for i in to]
             seed_torch(config.seed, 'dropout', t); encoder.model.train(); optimiser.zero_grad(set_to_none=True)
-            records.append(dict(tune_step(encoder, optimiser, contrastive_gradient(encoder, views, [texts[i] for i in at], tau, config.hold), t, config), tau=float(tau)))
+            records.append(dict(tune_step(encoder, optimiser, contrastive_gradient(encoder, views, [texts[i] for i in at], tau, config.hold, others), t, config), tau=float(tau)))
             bar.set_postfix(loss=f"{records[-1]['loss']:.3f}")
             if checkpoint and (t+1)%every==0: save_tuning(checkpoint, key, moved, optimiser, records)
     encoder.model.eval()
