@@ -71,7 +71,7 @@ class TuneConfig:
     clip:float = 1.     # largest norm of the gradient
     learn_tau:bool = False # the temperature is tuned too, from `tau` on
     mix:float = 0.      # share of the items whose second view is of another item that the same people took, where partners are given
-    hold:int = 4096     # tokens whose activations are held at once; a larger step goes in three stages
+    hold:int = 1536     # tokens whose activations are held at once; a larger step goes in three stages
 
     def __post_init__(self):
         for name,low in (('steps', 0), ('batch', 2), ('hold', 1)):
@@ -149,7 +149,7 @@ def cached_gradient(
     encoder:TextEncoder, # in training mode
     texts,               # n texts
     loss_of,             # function of their vectors [n,M]
-    hold:int=4096,       # tokens of a chunk, padding included
+    hold:int=1536,       # tokens of a chunk, padding included
 )->Tensor:               # the loss
     "The gradient of a loss over vectors is added to all that is trained, chunk by chunk (@eq-gradcache)"
     rows = token_ids(encoder, texts); parts = length_batches([len(r) for r in rows], hold); device,states,made = encoder.device,[],[]
@@ -167,7 +167,7 @@ def contrastive_gradient(
     views,               # two lists of B texts
     texts,               # B full texts of the same items
     tau,                 # temperature, a number or a tensor that is tuned
-    hold:int=4096,       # tokens held at once
+    hold:int=1536,       # tokens held at once
     others=None,         # B full texts of the items of the second views; the same items if None
 )->Tensor:               # the loss
     "The gradient of `contrastive_loss`, in bounded memory"
