@@ -141,26 +141,28 @@ def step_partners(
     return out
 
 # %% ../nbs/14_contrastive.ipynb #88cc2d14
-def _lots(device): return torch.cuda.get_rng_state(device) if device.type=='cuda' else torch.get_rng_state()
-
-def _draw_from(state, device): torch.cuda.set_rng_state(state, device) if device.type=='cuda' else torch.set_rng_state(state)
-
 def cached_gradient(
     encoder:TextEncoder, # in training mode
     texts,               # n texts
     loss_of,             # function of their vectors [n,M]
     hold:int=1536,       # tokens of a chunk, padding included
+    team=None,           # an `accelerate.PartialState`, where several processes share the work
 )->Tensor:               # the loss
-    "The gradient of a loss over vectors is added to all that is trained, chunk by chunk (@eq-gradcache)"
-    rows = token_ids(encoder, texts); parts = length_batches([len(r) for r in rows], hold); device,states,made = encoder.device,[],[]
-    chunk = lambda b: pad([rows[j] for j in b], encoder.tokenizer.pad_token_id)
+    "The gradient of a loss over vectors is added to all that is trained, chunk by chunk (@eq-gradcache); PyTorch's seed is moved on"
+    rows = token_ids(encoder, texts); parts = length_batches([len(r) for r in rows], hold); me,all_ = (team.process_index,team.num_processes) if team else (0,1)
+    mine = list(zip(parts, torch.randint(2**62, (len(parts),)).tolist()))[me::all_]; h = torch.zeros(len(rows), encoder.width, device=encoder.device)
+    def made(b, seed): torch.manual_seed(seed); return forward(encoder, *pad([rows[j] for j in b], encoder.tokenizer.pad_token_id))
     with torch.no_grad():
-        for b in parts: states.append(_lots(device)); made.append(forward(encoder, *chunk(b)))
-    h = torch.cat(made)[torch.from_numpy(np.argsort(np.concatenate(parts))).to(device)].requires_grad_()
-    loss = loss_of(h); loss.backward(); after = _lots(device)
-    for b,state in zip(parts, states): _draw_from(state, device); (forward(encoder, *chunk(b))*h.grad[b]).sum().backward()
-    _draw_from(after, device)
+        for b,seed in mine: h[b] = made(b, seed)
+    h = _added_up(h, team).requires_grad_(); loss = loss_of(h); loss.backward()
+    for b,seed in mine: (made(b, seed)*h.grad[b]).sum().backward()
     return loss.detach()
+
+def _added_up(x, team):
+    "The sum over all processes"
+    if team is None or team.num_processes==1: return x
+    from accelerate.utils import reduce
+    return reduce(x, 'sum')
 
 def contrastive_gradient(
     encoder:TextEncoder, # in training mode
@@ -169,10 +171,11 @@ def contrastive_gradient(
     tau,                 # temperature, a number or a tensor that is tuned
     hold:int=1536,       # tokens held at once
     others=None,         # B full texts of the items of the second views; the same items if None
+    team=None,           # an `accelerate.PartialState`, where several processes share the work
 )->Tensor:               # the loss
     "The gradient of `contrastive_loss`, in bounded memory"
     same = view_mask(views, texts, others).to(encoder.device)
-    return cached_gradient(encoder, [*views[0], *views[1]], lambda h: symmetric_nce(*h.chunk(2), tau, same), hold)
+    return cached_gradient(encoder, [*views[0], *views[1]], lambda h: symmetric_nce(*h.chunk(2), tau, same), hold, team)
 
 # %% ../nbs/14_contrastive.ipynb #42c4391f
 def tune_step(
@@ -231,6 +234,7 @@ def fit_contrastive(
     partners=None,                 # item -> array of items that the same people took, for `config.mix`; from training interactions alone
     checkpoint=None,               # file from which a broken run goes on, and in which it is kept; none if None
     every:int=20,                  # steps between two writes of that file
+    team=None,                     # an `accelerate.PartialState`: processes that were started together and share each step; the first writes the file
 )->list:                           # one record a step: step, loss, lr, norm, tau
     "Tune the trainable weights of an encoder so that the two views of an item find each other (@eq-symnce)"
     template = template or template_for(catalog); texts = item_texts(catalog, template)
@@ -242,6 +246,7 @@ def fit_contrastive(
     optimiser,records = torch.optim.AdamW(moved, lr=config.lr, weight_decay=0.),[]
     key = fingerprint('tuning', encoder.name, [list(w.shape) for w in weights], texts, template, config, ids, [(i, p) for i,p in sorted(second.items())]) if checkpoint else ''
     if checkpoint and Path(checkpoint).exists(): records = load_tuning(checkpoint, key, moved, optimiser)
+    first = team is None or team.is_main_process
     with torch.random.fork_rng():
         for t in (bar := progress(range(len(records), config.steps), 'tuning', unit='step')):
             at = step_items(ids, config.batch, t, config.seed); tau = log_tau.clamp(min=math.log(.01)).exp() if config.learn_tau else config.tau
@@ -249,9 +254,11 @@ def fit_contrastive(
             if second and config.mix:
                 to = step_partners(at, second, config.mix, rng(config.seed, 'partners', t)); views = views[0],view_texts(catalog, template, to, config.rho, rng(config.seed, 'views of partners', t))[1]; others = [texts[i] for i in to]
             seed_torch(config.seed, 'dropout', t); encoder.model.train(); optimiser.zero_grad(set_to_none=True)
-            records.append(dict(tune_step(encoder, optimiser, contrastive_gradient(encoder, views, [texts[i] for i in at], tau, config.hold, others), t, config), tau=float(tau)))
+            loss = contrastive_gradient(encoder, views, [texts[i] for i in at], tau, config.hold, others, team)
+            for w in weights: w.grad = _added_up(torch.zeros_like(w) if w.grad is None else w.grad, team)
+            records.append(dict(tune_step(encoder, optimiser, loss, t, config), tau=float(tau)))
             bar.set_postfix(loss=f"{records[-1]['loss']:.3f}")
-            if checkpoint and (t+1)%every==0: save_tuning(checkpoint, key, moved, optimiser, records)
+            if first and checkpoint and (t+1)%every==0: save_tuning(checkpoint, key, moved, optimiser, records)
     encoder.model.eval()
-    if checkpoint and config.steps: save_tuning(checkpoint, key, moved, optimiser, records)
+    if first and checkpoint and config.steps: save_tuning(checkpoint, key, moved, optimiser, records)
     return records

@@ -1,0 +1,39 @@
+"Two processes that tune together make the run of one with the same batch"
+import json, os, socket, subprocess, sys
+import pytest
+
+WORK = '''
+import json, os, sys
+import numpy as np, torch; torch.set_num_threads(1)
+from accelerate import PartialState
+from llmcfsr.adapters import add_lora
+from llmcfsr.contrastive import TuneConfig, fit_contrastive
+from llmcfsr.planted import planted_world
+from llmcfsr.prompts import item_texts
+from llmcfsr.textencoder import tiny_encoder, weights
+team = PartialState(cpu=True) if 'WORLD_SIZE' in os.environ else None
+catalog = planted_world(seed=0).catalog; encoder = add_lora(tiny_encoder(item_texts(catalog)), rank=4, dropout=.1, seed=0)
+records = fit_contrastive(encoder, catalog, config=TuneConfig(steps=4, batch=24, lr=1e-2, hold=200), team=team)
+print('RESULT'+json.dumps(dict(losses=[r['loss'] for r in records], weights={k:v.ravel()[:50].tolist() for k,v in weights(encoder, adapter=True).items()}, processes=team.num_processes if team else 1)))
+if team: team.destroy_process_group()
+'''
+
+def free_port():
+    with socket.socket() as s: s.bind(('127.0.0.1', 0)); return s.getsockname()[1]
+
+def start(tmp_path, **env):
+    (tmp_path/'work.py').write_text(WORK)
+    return subprocess.Popen([sys.executable, str(tmp_path/'work.py')], env={**os.environ, 'OMP_NUM_THREADS':'1', 'LLMCFSR_PROGRESS':'0', **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+def result(p):
+    out,err = p.communicate(timeout=300); assert p.returncode==0, err[-2000:]
+    return json.loads(next(l for l in out.splitlines() if l.startswith('RESULT'))[6:])
+
+def test_two_processes_are_one_run(tmp_path):
+    "Same losses and weights, negatives of both processes among the rivals"
+    port = str(free_port()); alone = result(start(tmp_path))
+    both = [result(p) for p in [start(tmp_path, WORLD_SIZE='2', RANK=str(r), LOCAL_RANK=str(r), MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for r in range(2)]]
+    assert [b['processes'] for b in both]==[2, 2] and alone['processes']==1
+    assert both[0]==both[1]                                        # both hold the same weights, to the bit
+    assert both[0]['losses']==pytest.approx(alone['losses'], rel=1e-5)
+    for k,v in alone['weights'].items(): assert both[0]['weights'][k]==pytest.approx(v, rel=1e-3, abs=1e-5)
