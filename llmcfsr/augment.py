@@ -20,20 +20,23 @@ def n_kept(
 # %% ../nbs/11_augment.ipynb #563f3559
 def two_views(
     attributes,               # the attributes of an item: a dict or a list of pairs (key, value)
-    rho:float,                # share to leave out
+    rho,                      # share to leave out; or key -> probability to be left out, `None` standing for all other keys
     gen:np.random.Generator,  # where the permutations come from
 )->tuple:                     # two lists of pairs
-    "Two shuffled and shortened copies of a list of attributes (@eq-views)"
-    attributes = list(attributes.items() if isinstance(attributes, dict) else attributes)
-    n = len(attributes); m = n_kept(n, rho)
-    return tuple([attributes[j] for j in gen.permutation(n)[:m]] for _ in range(2))
+    "Two shuffled and shortened copies of a list of attributes (@eq-views, @eq-views-field)"
+    attributes = list(attributes.items() if isinstance(attributes, dict) else attributes); n = len(attributes)
+    if not isinstance(rho, dict): m = n_kept(n, rho); return tuple([attributes[j] for j in gen.permutation(n)[:m]] for _ in range(2))
+    out = np.array([rho.get(k, rho.get(None, 0.)) for k,_ in attributes])
+    if not ((out>=0)&(out<=1)).all(): raise InputError(f"rho={rho}: the probability of a field to be left out lies in [0, 1]")
+    def view(): order = gen.permutation(n); stays = [j for j in order if gen.random() >= out[j]]; return [attributes[j] for j in stays or order[:1]]
+    return view(),view()
 
 # %% ../nbs/11_augment.ipynb #408eaaaf
 def view_texts(
     catalog,                 # a `Catalog`
     template:Template,       # how attributes are written
     ids,                     # B item numbers
-    rho:float,               # share of the attributes to leave out
+    rho,                     # share of the attributes to leave out, or field by field; see `two_views`
     gen:np.random.Generator, # where the permutations come from
 )->tuple:                    # two lists of B texts
     "The texts of two views of some items"

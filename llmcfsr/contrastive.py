@@ -65,7 +65,7 @@ class TuneConfig:
     batch:int = 64      # items in a step, two views each
     lr:float = 1e-3     # largest step size
     tau:float = .07     # temperature
-    rho:float = .4      # share of the attributes left out of a view
+    rho:object = .4     # share of the attributes left out of a view; or key -> probability, see `two_views`
     seed:int = 0        # of batches, views and dropout
     warmup:float = .1   # share of the steps in which the step size rises
     clip:float = 1.     # largest norm of the gradient
@@ -79,7 +79,7 @@ class TuneConfig:
         for name in ('lr', 'tau', 'clip'):
             if not getattr(self, name) > 0: raise InputError(f"{name}={getattr(self, name)}: take a number above 0")
         for name in ('rho', 'warmup'):
-            if not 0 <= getattr(self, name) < 1: raise InputError(f"{name}={getattr(self, name)}: it is a share and lies in [0, 1)")
+            if not isinstance(v := getattr(self, name), dict) and not 0 <= v < 1: raise InputError(f"{name}={v}: it is a share and lies in [0, 1)")
         if not 0 <= self.mix <= 1: raise InputError(f"mix={self.mix}: it is a share and lies in [0, 1]")
 
 def rate(
