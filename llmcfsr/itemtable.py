@@ -190,8 +190,9 @@ def tuned_encoder(
     form = (lora.r, lora.lora_alpha, lora.lora_dropout, sorted(lora.target_modules))
     key = fingerprint('tuned adapter', base_print(encoder), form, item_texts(catalog, template), template, config); kept = shelf.get(key) if shelf else None
     if kept: return set_adapter(encoder, kept[0]), kept[1]['records']
-    records = fit_contrastive(encoder, catalog, template, config)
-    if shelf: shelf.put(key, weights(encoder, adapter=True), dict(records=records, tune=asdict(config)))
+    begun = shelf.root/'begun'/f'{key}.tuning' if shelf else None
+    records = fit_contrastive(encoder, catalog, template, config, checkpoint=begun, every=10)
+    if shelf: shelf.put(key, weights(encoder, adapter=True), dict(records=records, tune=asdict(config))); begun.unlink(missing_ok=True)
     return encoder, records
 
 # %% ../nbs/15_itemtable.ipynb #a5fc0424
