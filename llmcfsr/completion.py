@@ -23,6 +23,7 @@ class Field:
     question:str      # as the model is asked
     choices:tuple=()  # of which the answer must be one; any words if empty
     words:int=5       # most words of a free answer
+    examples:tuple=() # pairs (attributes of an item, its answer), shown before the question
 
     def __post_init__(self):
         if not self.name or not self.question: raise InputError(f"a field needs a name and a question, got {self.name!r} and {self.question!r}")
@@ -44,7 +45,8 @@ def check_answer(
     if line.casefold() in NOTHING or re.match(r"(?:i (?:do not|don't|can't|cannot|am|'m)|sorry|as an ai)\b", line.casefold()): return '', 'does not know'
     if field.choices:
         own = {c.casefold():c for c in field.choices}
-        return (own[line.casefold()], '') if line.casefold() in own else ('', 'no choice')
+        named = [own[line.casefold()]] if line.casefold() in own else [c for k,c in own.items() if re.search(rf'(?<!\w){re.escape(k)}(?!\w)', line.casefold())]
+        return (named[0], '') if len(named)==1 else ('', 'no choice' if not named else 'several choices')
     if len(line.split()) > field.words: return '', 'too long'
     if line.casefold() in field.question.casefold() or line.endswith('?'): return '', 'repeats the question'
     if not re.search(r'\w', line) or not line.isprintable(): return '', 'no words'
@@ -77,21 +79,24 @@ class Chat:
 def prompt_ids(
     chat:Chat, # who is asked
     text:str,  # the question
+    before=(), # pairs (question, answer) that are shown as said before
 )->list:       # token numbers
     "A question as the model wants it: through its chat template where it has one"
     tok = chat.tokenizer
-    if tok.chat_template is None: return tok(text+'\nAnswer:')['input_ids']
-    return tok(tok.apply_chat_template([dict(role='user', content=text)], tokenize=False, add_generation_prompt=True), add_special_tokens=False)['input_ids']
+    if tok.chat_template is None: return tok(''.join(f'{q}\nAnswer: {a}\n\n' for q,a in before)+text+'\nAnswer:')['input_ids']
+    turns = [t for q,a in before for t in (dict(role='user', content=q), dict(role='assistant', content=a))]
+    return tok(tok.apply_chat_template([*turns, dict(role='user', content=text)], tokenize=False, add_generation_prompt=True), add_special_tokens=False)['input_ids']
 
 @torch.inference_mode()
 def answer(
     chat:Chat,            # who is asked
     questions,            # n texts
     new_tokens:int=16,    # longest answer
+    before=(),            # pairs (question, answer) that are shown as said before
     batch_tokens:int=2048,# tokens of a batch, padding and answers included
 )->list:                  # n texts
     "The likeliest answers (greedy, so the same every time), in batches of similar length, padded on the left"
-    rows = [prompt_ids(chat, q) for q in questions]; out = ['']*len(rows); tok,device = chat.tokenizer,next(chat.model.parameters()).device; bar = progress(desc='asking', total=len(rows), unit='question')
+    rows = [prompt_ids(chat, q, before) for q in questions]; out = ['']*len(rows); tok,device = chat.tokenizer,next(chat.model.parameters()).device; bar = progress(desc='asking', total=len(rows), unit='question')
     for b in length_batches([len(r)+new_tokens for r in rows], batch_tokens):
         ids,mask = (t.to(device) for t in pad([rows[j] for j in b], tok.pad_token_id, 'left'))
         said = chat.model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False, num_beams=1, pad_token_id=tok.pad_token_id)[:,ids.shape[1]:]
@@ -115,13 +120,13 @@ class Completed:
         rows = [dict(item=i, field=f, value=clean(self.catalog.attrs[i][f]), source=s, **({'model':self.model} if s=='llm' else {})) for i,own in enumerate(self.source) for f,s in own.items()]
         write_text(path, ''.join(json.dumps(r, ensure_ascii=False)+'\n' for r in rows))
 
-def _asked(chat, questions, shelf, new_tokens, page):
+def _asked(chat, questions, before, shelf, new_tokens, page):
     "Answers to different questions, from the shelf where it has them"
-    who = (chat.print, new_tokens); known = {}
+    who = (chat.print, new_tokens, before); known = {}
     for a in range(0, len(questions), page):
         part = questions[a:a+page]; keys = {q:fingerprint('answer', who, q) for q in part}; kept = {q:shelf.get(k) for q,k in keys.items()} if shelf else {}
         known.update({q:e[1]['answer'] for q,e in kept.items() if e}); new = [q for q in part if q not in known]
-        for q,s in zip(new, answer(chat, new, new_tokens) if new else ()):
+        for q,s in zip(new, answer(chat, new, new_tokens, before) if new else ()):
             known[q] = s
             if shelf: shelf.put(keys[q], dict(empty=np.zeros(1, np.uint8)), dict(answer=s, model=chat.name))
     return known
@@ -142,13 +147,16 @@ def complete(
     if not fields: raise InputError("there is nothing to ask for: give at least one Field")
     if items and not 1 <= min(items) <= max(items) <= catalog.n_items: raise InputError(f"items {min(items)} to {max(items)} are asked for, the catalogue has 1 to {catalog.n_items}")
     holes = [(i, f, q) for i in items for f in fields if is_missing(catalog.attrs[i].get(f.name)) and (q := question(f, template, catalog.attrs[i]))]
-    said = _asked(chat, list(dict.fromkeys(q for *_,q in holes)), shelf, new_tokens, page)
+    said = {}
+    for f in fields:
+        before = tuple((question(f, template, a), v) for a,v in f.examples)
+        said.update({(f.name, q):s for q,s in _asked(chat, list(dict.fromkeys(q for _,g,q in holes if g is f)), before, shelf, new_tokens, page).items()})
     attrs,source,report,answers = [dict(a) for a in catalog.attrs],[{} for _ in catalog.attrs],{f.name:Counter() for f in fields},[]
     for i in items:
         for f in fields:
             if not is_missing(catalog.attrs[i].get(f.name)): source[i][f.name] = 'given'; report[f.name]['given'] += 1
     for i,f,q in holes:
-        value,reason = check_answer(f, said[q]); report[f.name][reason or 'llm'] += 1; answers.append(dict(item=i, field=f.name, question=q, answer=said[q], value=value, reason=reason))
+        value,reason = check_answer(f, said[f.name,q]); report[f.name][reason or 'llm'] += 1; answers.append(dict(item=i, field=f.name, question=q, answer=said[f.name,q], value=value, reason=reason))
         if value: attrs[i][f.name] = value; source[i][f.name] = 'llm'
     names = dict.fromkeys([*catalog.fields, *(f.name for f in fields if any(f.name in s for s in source))])
     return Completed(Catalog(tuple(attrs), tuple(names), f'{catalog.source}, completed by {chat.name}'), tuple(source), chat.name, {k:dict(c) for k,c in report.items()}, answers)
