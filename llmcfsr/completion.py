@@ -5,7 +5,7 @@ __all__ = ['NOTHING', 'Field', 'is_missing', 'check_answer', 'question', 'Chat',
            'smollm2_folder', 'load_chat']
 
 # %% ../nbs/17_completion.ipynb #3eb94354
-import importlib.util, json, re
+import importlib.util, json, os, re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -181,6 +181,8 @@ def load_chat(
 )->Chat:
     "Open a causal language model for answers"
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+    if os.environ.get('LLMCFSR_PROGRESS') == '0': logging.disable_progress_bar()
     where = str(smollm2_folder()) if name=='smollm2' else name; device,dtype = pick_device(device)
     try: tokenizer,model = AutoTokenizer.from_pretrained(where),AutoModelForCausalLM.from_pretrained(where, dtype=dtype)
     except (OSError, ValueError, KeyError) as e: raise InputError(f"model {name!r} could not be opened ({str(e).strip().splitlines()[0][:160]}): check the name, or take smollm2 or a folder") from e
