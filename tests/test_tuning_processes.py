@@ -1,5 +1,5 @@
 "Two processes that tune together make the run of one with the same batch"
-import json, os, socket, subprocess, sys
+import json, os, signal, socket, subprocess, sys, time
 import pytest
 
 WORK = '''
@@ -37,3 +37,25 @@ def test_two_processes_are_one_run(tmp_path):
     assert both[0]==both[1]                                        # both hold the same weights, to the bit
     assert both[0]['losses']==pytest.approx(alone['losses'], rel=1e-5)
     for k,v in alone['weights'].items(): assert both[0]['weights'][k]==pytest.approx(v, rel=1e-3, abs=1e-5)
+
+KILLED = '''
+import json, sys
+import torch; torch.set_num_threads(1)
+from llmcfsr.adapters import add_lora
+from llmcfsr.contrastive import TuneConfig, fit_contrastive
+from llmcfsr.planted import planted_world
+from llmcfsr.prompts import item_texts
+from llmcfsr.textencoder import adapter_print, tiny_encoder
+catalog = planted_world(seed=0).catalog; encoder = add_lora(tiny_encoder(item_texts(catalog)), rank=4, dropout=.1, seed=0)
+records = fit_contrastive(encoder, catalog, config=TuneConfig(steps=60, batch=24, lr=1e-2), checkpoint=sys.argv[1] if len(sys.argv)>1 else None, every=1)
+print('RESULT'+json.dumps([records, adapter_print(encoder)]))
+'''
+
+def test_killed_and_resumed(tmp_path):
+    "A run that was killed while it went on ends as the unbroken one, to the bit"
+    (tmp_path/'work.py').write_text(KILLED); path = tmp_path/'run.tuning'; env = {**os.environ, 'OMP_NUM_THREADS':'1', 'LLMCFSR_PROGRESS':'0'}
+    begin = lambda *more: subprocess.Popen([sys.executable, str(tmp_path/'work.py'), *map(str, more)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    want,p = result(begin()),begin(path)
+    while not path.exists() and p.poll() is None: time.sleep(.005)
+    p.kill(); out,_ = p.communicate(); assert p.returncode==-signal.SIGKILL and 'RESULT' not in out, 'the run ended before it could be killed'
+    kept = path.read_bytes(); assert result(begin(path))==want and path.read_bytes()!=kept
