@@ -71,7 +71,7 @@ class TuneConfig:
     clip:float = 1.     # largest norm of the gradient
     learn_tau:bool = False # the temperature is tuned too, from `tau` on
     mix:float = 0.      # share of the items whose second view is of another item that the same people took, where partners are given
-    hold:int = 1536     # tokens whose activations are held at once; a larger step goes in three stages
+    hold:int = 1536     # tokens of a chunk; a step of more than two chunks goes in three stages and holds the activations of one
 
     def __post_init__(self):
         for name,low in (('steps', 0), ('batch', 2), ('hold', 1)):
@@ -148,10 +148,13 @@ def cached_gradient(
     hold:int=1536,       # tokens of a chunk, padding included
     team=None,           # an `accelerate.PartialState`, where several processes share the work
 )->Tensor:               # the loss
-    "The gradient of a loss over vectors is added to all that is trained, chunk by chunk (@eq-gradcache); PyTorch's seed is moved on"
+    "The gradient of a loss over vectors is added to all that is trained, chunk by chunk where there are more than two (@eq-gradcache); PyTorch's seed is moved on"
     rows = token_ids(encoder, texts); parts = length_batches([len(r) for r in rows], hold); me,all_ = (team.process_index,team.num_processes) if team else (0,1)
     mine = list(zip(parts, torch.randint(2**62, (len(parts),)).tolist()))[me::all_]; h = torch.zeros(len(rows), encoder.width, device=encoder.device)
     def made(b, seed): torch.manual_seed(seed); return forward(encoder, *pad([rows[j] for j in b], encoder.tokenizer.pad_token_id))
+    if len(parts) <= 2 and all_==1:                # little enough to be held, so nothing is made twice
+        loss = loss_of(torch.cat([made(b, seed) for b,seed in mine])[torch.from_numpy(np.argsort(np.concatenate(parts))).to(encoder.device)]); loss.backward()
+        return loss.detach()
     with torch.no_grad():
         for b,seed in mine: h[b] = made(b, seed)
     h = _added_up(h, team).requires_grad_(); loss = loss_of(h); loss.backward()

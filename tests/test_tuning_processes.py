@@ -47,7 +47,7 @@ from llmcfsr.planted import planted_world
 from llmcfsr.prompts import item_texts
 from llmcfsr.textencoder import adapter_print, tiny_encoder
 catalog = planted_world(seed=0).catalog; encoder = add_lora(tiny_encoder(item_texts(catalog)), rank=4, dropout=.1, seed=0)
-records = fit_contrastive(encoder, catalog, config=TuneConfig(steps=60, batch=24, lr=1e-2), checkpoint=sys.argv[1] if len(sys.argv)>1 else None, every=1)
+records = fit_contrastive(encoder, catalog, config=TuneConfig(steps=25, batch=24, lr=1e-2), checkpoint=sys.argv[1] if len(sys.argv)>1 else None, every=1)
 print('RESULT'+json.dumps([records, adapter_print(encoder)]))
 '''
 
