@@ -67,6 +67,7 @@ def slope(
     near:bool=False, # no score is further than 40 from zero
 )->tuple:            # sum of the losses, Z*d [n,V], Z*R and Z*Q in `held`, 1/Z [n,1] or 1, and the sum of R*G
     "What @eq-full-gradient asks of a slice, compiled where that is possible"
+    if held.shape[1:]!=y.shape and len(held) or len(index)!=len(y) or (len(index) and not first <= int(index.min()) <= int(index.max()) < y.shape[1]): raise InputError(f"scores {tuple(y.shape)}, gates {tuple(held.shape)} and {len(index)} targets do not fit: targets are columns from {first} on")
     if y.device.type=='cpu' and y.dtype==torch.float32 and compiles():
         share = torch.empty(len(y)); loss,gain = _slope_rows(y.numpy(), held.numpy(), np.float32(k), index.numpy(), first, near, share.numpy())
         return loss,y,share[:,None],gain

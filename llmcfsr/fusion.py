@@ -108,6 +108,7 @@ class KeyAttention(nn.Module):
         x:Tensor,      # [n,D] what asks and is refined
         others:Tensor, # [n,J,D] what each may read besides itself
     )->Tensor:         # [n,D]
+        if others.ndim!=3 or others.shape[::2]!=x.shape: raise InputError(f"{tuple(others.shape)} does not stand beside {tuple(x.shape)}: give [n,J,D] for [n,D]")
         P,R = self.folded()
         if runs_jagged(x): return _KeyRows.apply(x, others, P, R, *(t for m in (self.norm_q, self.norm_k) for t in (m.weight, m.bias, np.float32(m.eps))))
         k = self.norm_k(torch.cat([x[:,None], others], 1)); q = (self.norm_q(x)@P.T).view(len(x), self.heads, -1)
@@ -162,6 +163,7 @@ def cross_rows(
     within:Within, # where the rows lie and what is open
 )->Tensor:         # [n,D]
     "A `CrossAttention` over rows without padding (@eq-sl) and its gradient, compiled"
+    if query.shape!=other.shape or len(query)!=within.rows.n: raise InputError(f"states {tuple(query.shape)} and {tuple(other.shape)} do not belong to rows of {within.rows.n} positions: give both views of the same rows, [n,D] each")
     weights = att.norm_q.weight,att.norm_q.bias,att.norm_kv.weight,att.norm_kv.bias,*(m.weight for m in (att.W_q, att.W_k, att.W_v, att.W_o))
     return _CrossRows.apply(query, other, within.rows.length, within.both, att.heads, att.p if att.training else 0., np.float32(att.norm_q.eps), *weights)
 
