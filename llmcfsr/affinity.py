@@ -53,6 +53,12 @@ def co_taken(
     return (X.T@X).tocsr(),inter.n_users
 
 # %% ../nbs/16_affinity.ipynb #cf1333f8
+def _furthest(i, j, users, n, U, top):             # pairs in the order of i and falling z, and which are among the `top` of their i
+    by_chance = n[i]*n[j]/U; z = (users-by_chance)/np.sqrt(by_chance); order = np.lexsort((j, -z, i)); i,j,users = i[order],j[order],users[order]
+    first = np.r_[True, i[1:]!=i[:-1]][:len(i)]
+    return i,j,users,np.arange(len(i))-np.maximum.accumulate(np.where(first, np.arange(len(i)), 0)) < top
+
+# %% ../nbs/16_affinity.ipynb #2fdba09e
 def affinity_pairs(
     split,            # a `Split`; only its training part is read
     among=None,       # item numbers; one of each pair is among them. All if None
@@ -66,8 +72,7 @@ def affinity_pairs(
     i,j,users = up.row[keep].astype(np.int64),up.col[keep].astype(np.int64),up.data[keep]
     if among is not None: keep = np.isin(i, among); i,j,users = i[keep],j[keep],users[keep]            # i is the one that is judged; a pair of two such items stands twice, once for each
     if not len(i): raise InputError(f"no two items were taken by {least} users together: give more interactions, or least=1")
-    by_chance = n[i]*n[j]/U; z = (users-by_chance)/np.sqrt(by_chance); order = np.lexsort((j, -z, i)); i,j,users = i[order],j[order],users[order]
-    first = np.r_[True, i[1:]!=i[:-1]]; best = np.arange(len(i))-np.maximum.accumulate(np.where(first, np.arange(len(i)), 0)) < top
+    i,j,users,best = _furthest(i, j, users, n, U, top)
     gen = rng(seed, 'affinity'); partner = j[best]; rest = np.flatnonzero(~best)
     if len(rest) > most: keep = np.sort(np.r_[np.flatnonzero(best), gen.permutation(rest)[:most]]); i,j,users,best = i[keep],j[keep],users[keep],best[keep]
     other = np.where(best, partner[gen.integers(0, len(partner), len(i))], 0)
@@ -83,12 +88,14 @@ def partners(
     split,       # a `Split`; only its training part is read
     among=None,  # item numbers, as from `part_items`; all if None
     least:int=2, # users who must have taken both
+    top:int=10,  # partners of an item at most: those furthest beyond chance (@eq-affinity-z)
 )->dict:         # item -> int64 array of items
     "The items that the same people took"
-    C,_ = co_taken(split); up = C.tocoo(); keep = (up.row!=up.col)&(up.data>=least)
+    C,U = co_taken(split); n = C.diagonal(); up = C.tocoo(); keep = (up.row!=up.col)&(up.data>=least)
     if among is not None: keep &= np.isin(up.row, among)&np.isin(up.col, among)
-    row,col = up.row[keep],up.col[keep].astype(np.int64); order = np.lexsort((col, row)); row,col = row[order],col[order]
-    return {int(i):p for i,p in zip(np.unique(row), np.split(col, np.flatnonzero(np.diff(row))+1))} if len(row) else {}
+    row,col,users = up.row[keep].astype(np.int64),up.col[keep].astype(np.int64),up.data[keep]
+    row,col,_,best = _furthest(row, col, users, n, U, top); row,col = row[best],col[best]
+    return {int(i):np.sort(p) for i,p in zip(np.unique(row), np.split(col, np.flatnonzero(np.diff(row))+1))} if len(row) else {}
 
 # %% ../nbs/16_affinity.ipynb #20d9517a
 def _rank(x):                                      # ranks, equal values sharing theirs
