@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['KeyAttention', 'EmbeddingFusion', 'cross_rows', 'SequenceFusion', 'inner', 'inner_all', 'Products', 'fill',
-           'own_products', 'score_own', 'bound', 'PredictionFusion']
+           'own_products', 'score_own', 'longest', 'bound', 'PredictionFusion']
 
 # %% ../nbs/24_fusion.ipynb #3e7f2b5a
 from typing import NamedTuple
@@ -272,12 +272,19 @@ def score_own(
 
 # %% ../nbs/24_fusion.ipynb #dc59589c
 @torch.no_grad()
+def longest(
+    x:Tensor, # [n,D]
+)->float:     # 0 if there are none, NaN if one is not a number
+    "The largest norm of a row"
+    return float(x.norm(dim=1).max()) if len(x) else 0.
+
 def bound(
-    p:Products, # of N states and n items
-)->float:       # NaN or infinite where a score may be
+    p:Products,   # of N states and n items
+    reach:tuple=None, # `longest` of each table of items, the ungated one first, where they are known
+)->float:         # NaN or infinite where a score may be
     "No score is further from zero (@eq-pl-score)"
-    far = lambda a, b: float(a.norm(dim=1).max()*b.norm(dim=1).max()) if len(a) and len(b) else 0.
-    return far(p.u, p.x)+sum(abs(float(p.gamma))*far(g, x)+0*far(a, x) for a,g,x in p.gates)
+    far,*gated = reach or map(longest, (p.x, *(x for *_,x in p.gates)))
+    return longest(p.u)*far+sum((abs(float(p.gamma))*longest(g)+0*longest(a))*r for (a,g,_),r in zip(p.gates, gated))
 
 # %% ../nbs/24_fusion.ipynb #a6f9f03d
 class PredictionFusion(nn.Module):

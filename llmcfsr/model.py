@@ -15,7 +15,7 @@ from .backbones import SASRec, BERT4Rec, GRU4Rec
 from .batches import SeqBatch, Jagged, Packed, pad_histories, length_parts, take
 from .views import Views, CollabView, SemanticView, DualView, real_rows, pca_start, check_table, level
 from .split import Histories
-from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, bound, fill, inner, inner_all, score_own
+from .fusion import EmbeddingFusion, SequenceFusion, PredictionFusion, Products, bound, fill, longest, inner, inner_all, score_own
 
 # %% ../nbs/25_model.ipynb #e8728b13
 LEVELS = ('embedding', 'sequence', 'prediction')
@@ -125,7 +125,7 @@ def encode(self:LLMCFSR,
 )->Views:    # like x; [B,1,D] if newest, [B,D] of a `Jagged`
     "States: both views through the one backbone, then the sequence level"
     own = [v for v in x if v is not None]
-    early = newest and len(own)==1; h = iter(self.backbone(torch.stack(own), real, early))       # both views in one pass, [2,...]
+    early = newest and len(own)==1; h = iter(self.backbone(torch.stack(own) if len(own) > 1 else own[0][None], real, early))       # both views in one pass, [2,...]
     h = x.map(lambda _: next(h))
     if self.sequence is not None: h = self.sequence(h, real)
     if not newest or early: return h
@@ -266,12 +266,17 @@ class ModelScorer:
 
     def refresh(self):
         "Forget the item vectors; they are computed anew when next needed"
-        self.kept = None
+        self.kept,self.across = None,None
 
     def _states(self, histories, at, device):   # [n,D] after each history
         cut = histories.newest(at, self.model.config.max_len-(not self.model.causal))
         if self.model.jagged and cut.length.all(): return self.model.flat_state(self.kept, torch.from_numpy(cut.item.astype(np.int64)), cut.length)
         return self.model.user_state(self.kept, *(x.to(device) for x in pad_histories(list(cut), self.model.config.max_len)))
+
+    def _beside(self, p):                       # products whose items lie side by side, as they are read; moved and measured once for all readers
+        if self.across is None: tables = (p.x, *(x for *_,x in p.gates)); self.across = [x.T.contiguous().T for x in tables],[longest(x) for x in tables]
+        x,*gated = self.across[0]
+        return p._replace(x=x, gates=tuple((a, g, y) for (a,g,_),y in zip(p.gates, gated)))
 
     @torch.no_grad()
     def reader(self,
@@ -284,15 +289,14 @@ class ModelScorer:
             device = next(iter(v for v in self.kept if v is not None)).device; back = torch.from_numpy(order.argsort()).to(device)
             for a in range(0, len(order), self.batch): parts.append(self._states(histories, order[a:a+self.batch], device))
             h = Views(*(None if v[0] is None else torch.cat(v)[back] for v in zip(*parts))) if parts else self.kept.map(lambda v: v[:0])
-            p = model.products(h, self.kept); across = lambda x: x.T.contiguous().T                              # items side by side, as the products read them
-            p = p._replace(x=across(p.x), gates=tuple((a, g, across(x)) for a,g,x in p.gates))
+            p = self._beside(model.products(h, self.kept))
         finally: model.train(was)
         @torch.no_grad()
         def write(a, b, out):
             part,y = Products(p.u[a:b], p.x, p.gamma, tuple((s[a:b], g[a:b], x) for s,g,x in p.gates)),torch.from_numpy(out)
             fill(part, y) if device.type=='cpu' else y.copy_(fill(part, torch.empty(y.shape, device=device)))
             out[:,0] = -np.inf
-        write.finite = bound(p) < 1e38
+        write.finite = bound(p, self.across[1]) < 1e38
         return write
 
     def scores(self, histories)->np.ndarray:
