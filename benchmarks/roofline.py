@@ -99,7 +99,7 @@ def watch(
         return timed
     read = clock('histories and encoder', scorer.reader)
     def reader(histories): write = read(histories); timed = clock('scores', write); timed.finite = write.finite; return timed
-    scorer.reader = reader; evaluate.above_tied = clock('counts', evaluate.above_tied); evaluate.seen = clock('items seen', evaluate.seen)
+    scorer.reader = reader; evaluate.above_tied = clock('counts', evaluate.above_tied); evaluate.strike = clock('items seen', evaluate.strike)
     return taken
 
 def floor(

@@ -4,7 +4,7 @@
 __all__ = ['ZERO', 'ONE', 'inlined', 'LOW', 'LOG2E', 'LN2_HI', 'LN2_LO', 'C0', 'C1', 'C2', 'C3', 'C4', 'C5', 'two_way_mask',
            'causal_mask', 'no_mask', 'noise', 'drop', 'Dropout', 'attend', 'additive', 'attend_noisily', 'check_heads',
            'Within', 'masks', 'attend_packed', 'lane', 'lots', 'room', 'rows_forward', 'rows_backward', 'rows_newest',
-           'runs_jagged', 'SelfAttention', 'CrossAttention', 'first_change']
+           'wants_grad', 'runs_jagged', 'SelfAttention', 'CrossAttention', 'first_change']
 
 # %% ../nbs/21_attention.ipynb #909bb719
 import functools, math
@@ -134,7 +134,7 @@ def attend_packed(
 )->Tensor:            # [...,n,D]
     "Attention within each row, for rows in a rectangle or laid end to end (@eq-attn); with a gradient to come, the one written out (@eq-attn-grad)"
     if isinstance(mask, Tensor): return attend(q, k, v, mask, heads, dropout)
-    if isinstance(mask, Within): return _AttendRows.apply(q, k, v, mask, heads, dropout)
+    if isinstance(mask, Within): return _AttendRows.apply(q, k, v, mask, heads, dropout, wants_grad(q, k, v))
     if torch.is_grad_enabled() and not q.is_cuda: return _Attend.apply(q, k, v, mask, heads, dropout)
     size = [m.shape[0]*m.shape[1] for m in mask]
     cut = lambda x: [p.unflatten(-2, m.shape[:2]) for p,m in zip(x.split(size, -2), mask)]                    # [...,n,D] -> [...,B,T,D] a group
@@ -351,13 +351,19 @@ def _as_heads(x, heads): return x.detach().contiguous().view(-1, heads, x.shape[
 class _AttendRows(torch.autograd.Function):
     "Attention within rows laid end to end, any number of views behind each other"
     @staticmethod
-    def forward(ctx, q, k, v, within, heads, p):
-        z,held = rows_forward(*(_as_heads(x, heads) for x in (q, k, v)), within.rows.times(q.shape[:-2].numel()), within.both, p, any(ctx.needs_input_grad[:3])); ctx.held = held
+    def forward(ctx, q, k, v, within, heads, p, grad):
+        z,held = rows_forward(*(_as_heads(x, heads) for x in (q, k, v)), within.rows.times(q.shape[:-2].numel()), within.both, p, grad); ctx.held = held
         return torch.from_numpy(z).view(q.shape)
     @staticmethod
     def backward(ctx, dz):
         shape = dz.shape; grads = rows_backward(ctx.held, dz.contiguous().view(ctx.held[0].shape).numpy()); ctx.held = None
-        return *(torch.from_numpy(g).view(shape) for g in grads), None, None, None
+        return *(torch.from_numpy(g).view(shape) for g in grads), *[None]*4
+
+def wants_grad(
+    *x, # tensors
+)->bool:
+    "Whether a gradient of what is made of them may be asked for; inside a function of our own autograd no longer says that nobody will"
+    return torch.is_grad_enabled() and any(t.requires_grad for t in x)
 
 def runs_jagged(
     x:Tensor, # what a model computes with

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np, torch, torch.nn.functional as F
 from torch import nn, Tensor
 from .core import InputError, compiled, compiles
-from .attention import CrossAttention, Within, causal_mask, masks, check_heads, runs_jagged, ONE, ZERO, inlined, lane, rows_forward, rows_backward, _exp, _width
+from .attention import CrossAttention, Within, causal_mask, masks, check_heads, runs_jagged, wants_grad, ONE, ZERO, inlined, lane, rows_forward, rows_backward, _exp, _width
 from .backbones import _moments, _norm, _norm_back
 from .views import Adapter, Views
 
@@ -69,12 +69,12 @@ def _mix_keys_back(dm, x, f, q, w, b, scale, seen, A, lane, dx, df, dq, dw, db):
 class _KeyRows(torch.autograd.Function):
     "Attention of many vectors over themselves and their others, and its gradient"
     @staticmethod
-    def forward(ctx, x, others, P, R, gq, bq, eps_q, gk, bk, eps_k):
+    def forward(ctx, x, others, P, R, grad, gq, bq, eps_q, gk, bk, eps_k):
         x,f,P,R,gq,bq,gk,bk = (t.detach().contiguous() for t in (x, others, P, R, gq, bq, gk, bk)); (n,J,D),H,w = f.shape,len(P)//P.shape[1],lane(x.shape[1])
         a,m,seen,A = torch.empty_like(x),torch.empty(n, H*D),np.empty((2, n, J+1, 2), np.float32),np.empty((n, H, J+1), np.float32)
         scale = np.float32((D//H)**-.5); _norm(x.numpy(), gq.numpy(), bq.numpy(), eps_q, w, a.numpy(), seen[0,:,0]); q = a@P.T.contiguous()
         _mix_keys(x.numpy(), f.numpy(), q.view(n, H, D).numpy(), gk.numpy(), bk.numpy(), eps_k, scale, w, seen[1], A, m.view(n, H, D).numpy())
-        if any(ctx.needs_input_grad): ctx.held = (x, f, P, R, gq, gk, bk, a, q, m, scale, seen, A)
+        if grad: ctx.held = (x, f, P, R, gq, gk, bk, a, q, m, scale, seen, A)
         return torch.addmm(x, m, R)
     @staticmethod
     def backward(ctx, dy):
@@ -82,7 +82,7 @@ class _KeyRows(torch.autograd.Function):
         dg = torch.zeros(4, D); G = dg.numpy(); dm = dy@R.T.contiguous(); cut = lambda t: t.view(n, H, D).numpy()
         _mix_keys_back(cut(dm), x.numpy(), f.numpy(), cut(q), gk.numpy(), bk.numpy(), scale, seen[1], A, w, dx.numpy(), df.numpy(), cut(dq), G[2], G[3])
         _norm_back((dq@P).numpy(), None, x.numpy(), gq.numpy(), seen[0,:,0], w, dx.numpy(), G[0], G[1])
-        return dx,df,dq.T@a,m.T@dy,dg[0],dg[1],None,dg[2],dg[3],None
+        return dx,df,dq.T@a,m.T@dy,None,dg[0],dg[1],None,dg[2],dg[3],None
 
 # %% ../nbs/24_fusion.ipynb #d8df9416
 class KeyAttention(nn.Module):
@@ -110,7 +110,7 @@ class KeyAttention(nn.Module):
     )->Tensor:         # [n,D]
         if others.ndim!=3 or others.shape[::2]!=x.shape: raise InputError(f"{tuple(others.shape)} does not stand beside {tuple(x.shape)}: give [n,J,D] for [n,D]")
         P,R = self.folded()
-        if runs_jagged(x): return _KeyRows.apply(x, others, P, R, *(t for m in (self.norm_q, self.norm_k) for t in (m.weight, m.bias, np.float32(m.eps))))
+        if runs_jagged(x): return _KeyRows.apply(x, others, P, R, wants_grad(x, others, *self.parameters()), *(t for m in (self.norm_q, self.norm_k) for t in (m.weight, m.bias, np.float32(m.eps))))
         k = self.norm_k(torch.cat([x[:,None], others], 1)); q = (self.norm_q(x)@P.T).view(len(x), self.heads, -1)
         a = (q@k.mT*(x.shape[1]//self.heads)**-.5).softmax(-1)                                    # [n,H,J+1]
         return x+(a@k).flatten(1)@R
@@ -140,8 +140,8 @@ class EmbeddingFusion(nn.Module):
 class _CrossRows(torch.autograd.Function):
     "One view's rows asking the other's, and the gradient"
     @staticmethod
-    def forward(ctx, x, other, length, both, heads, p, eps, *weights):
-        x,o,gq,bq,gk,bk,Wq,Wk,Wv,Wo = (t.detach().contiguous() for t in (x, other, *weights)); (N,D),w,grad = x.shape,lane(x.shape[1]),any(ctx.needs_input_grad)
+    def forward(ctx, x, other, length, both, heads, p, eps, grad, *weights):
+        x,o,gq,bq,gk,bk,Wq,Wk,Wv,Wo = (t.detach().contiguous() for t in (x, other, *weights)); (N,D),w = x.shape,lane(x.shape[1])
         a,k,seen = torch.empty_like(x),torch.empty_like(x),np.empty((2, N, 2), np.float32)
         _norm(x.numpy(), gq.numpy(), bq.numpy(), eps, w, a.numpy(), seen[0]); _norm(o.numpy(), gk.numpy(), bk.numpy(), eps, w, k.numpy(), seen[1])
         z,held = rows_forward(*((h@W.T.contiguous()).view(N, heads, -1).numpy() for h,W in ((a, Wq), (k, Wk), (k, Wv))), length, both, p, grad); z = torch.from_numpy(z).view(N, D)
@@ -154,7 +154,7 @@ class _CrossRows(torch.autograd.Function):
         dg = torch.zeros(4, D); G = dg.numpy(); dx,do = dy.clone(),torch.zeros_like(o)
         _norm_back((dq@Wq).numpy(), None, x.numpy(), gq.numpy(), seen[0], w, dx.numpy(), G[0], G[1])
         _norm_back((dk@Wk).addmm_(dv, Wv).numpy(), None, o.numpy(), gk.numpy(), seen[1], w, do.numpy(), G[2], G[3])
-        return dx,do,*[None]*5,*dg,dq.T@a,dk.T@k,dv.T@k,dy.T@z
+        return dx,do,*[None]*6,*dg,dq.T@a,dk.T@k,dv.T@k,dy.T@z
 
 def cross_rows(
     att,           # a `CrossAttention`
@@ -165,7 +165,7 @@ def cross_rows(
     "A `CrossAttention` over rows without padding (@eq-sl) and its gradient, compiled"
     if query.shape!=other.shape or len(query)!=within.rows.n: raise InputError(f"states {tuple(query.shape)} and {tuple(other.shape)} do not belong to rows of {within.rows.n} positions: give both views of the same rows, [n,D] each")
     weights = att.norm_q.weight,att.norm_q.bias,att.norm_kv.weight,att.norm_kv.bias,*(m.weight for m in (att.W_q, att.W_k, att.W_v, att.W_o))
-    return _CrossRows.apply(query, other, within.rows.length, within.both, att.heads, att.p if att.training else 0., np.float32(att.norm_q.eps), *weights)
+    return _CrossRows.apply(query, other, within.rows.length, within.both, att.heads, att.p if att.training else 0., np.float32(att.norm_q.eps), wants_grad(query, other, *weights), *weights)
 
 # %% ../nbs/24_fusion.ipynb #93c1ed6d
 class SequenceFusion(nn.Module):

@@ -258,7 +258,7 @@ class ModelScorer:
     "Scores of the whole catalogue after each history; call `refresh` when the weights have changed"
     def __init__(self,
         model,         # `LLMCFSR` or a relative
-        batch:int=256, # histories read at once
+        batch:int=1024, # histories read at once
     ):
         if batch < 1: raise InputError(f"batch={batch} must be at least 1")
         self.model,self.batch,self.n_items = model,batch,model.n_items
