@@ -40,7 +40,7 @@ def main():
     from llmcfsr.contrastive import TuneConfig
     p = argparse.ArgumentParser(description=__doc__); p.add_argument('--data', required=True); p.add_argument('--encoder', default='minilm'); p.add_argument('--kinds', default=','.join(KINDS)); p.add_argument('--seeds', type=int, nargs='+', default=[0])
     p.add_argument('--part', choices=('valid', 'test'), default='valid', help='items that judge: choose on valid, report test'); p.add_argument('--share', type=float, default=.1); p.add_argument('--least', type=int, default=2); p.add_argument('--threads', type=int, default=1); p.add_argument('--out', required=True, help='file to which lines are added')
-    for k,v in dict(steps=60, batch=64, lr=1e-3, tau=.07, rho=.4, mix=0.).items(): p.add_argument(f'--{k}', type=type(v), default=v)
+    for k,v in dict(steps=60, batch=64, lr=1e-3, tau=.07, rho=.4, mix=0., hold=8192).items(): p.add_argument(f'--{k}', type=type(v), default=v)
     a = p.parse_args(); os.environ.setdefault('HF_HUB_OFFLINE', '1')
     import numpy as np, torch; torch.set_num_threads(a.threads)
     from llmcfsr.affinity import affinity_pairs, affinity_report, found_again, part_items
@@ -53,7 +53,7 @@ def main():
     catalog,split = data.catalog,leave_one_out(data.interactions); parts,groups = part_items(catalog.n_items, a.share),head_tail(split); judged = getattr(parts, a.part); pairs = affinity_pairs(split, judged, a.least); some = judged[:500]; out = Path(a.out); out.parent.mkdir(parents=True, exist_ok=True)
     for kind in a.kinds.split(','):
         for seed in a.seeds if kind=='tuned' else [0]:
-            tune = TuneConfig(steps=a.steps, batch=a.batch, lr=a.lr, tau=a.tau, rho=a.rho, mix=a.mix, seed=seed); v = vectors(kind, catalog, split, parts, a.encoder, tune, cache_folder()/'tuning', some)
+            tune = TuneConfig(steps=a.steps, batch=a.batch, lr=a.lr, tau=a.tau, rho=a.rho, mix=a.mix, hold=a.hold, seed=seed); v = vectors(kind, catalog, split, parts, a.encoder, tune, cache_folder()/'tuning', some)
             line = dict(data=Path(a.data).name, part=a.part, kind=kind, seed=seed, encoder=a.encoder if kind in ('plain', 'tuned') else '', options=asdict(tune) if kind=='tuned' else {}, threads=a.threads, **{k:x for k,x in v.items() if k not in 'EQ'}, **affinity_report(v['E'], pairs, groups.tail_item), **(found_again(v['E'], v['Q'], some, item_texts(catalog)) if v['Q'] is not None else {}))
             print(json.dumps({k:round(x, 4) if isinstance(x, float) else x for k,x in line.items() if k!='options'}), flush=True)
             with open(out, 'a') as f: f.write(json.dumps(line)+'\n')
