@@ -86,6 +86,33 @@ def ranking(split)->tuple: # what ranks once more and says its seconds; floating
     taken = watch(scorer)
     return once,dict(gflop=(count.get_total_flops()+(loops if compiles() else 0))/1e9, scores_gflop=2e-9*len(test.user)*V*d, taken=taken)
 
+def levels(
+    split,      # `Split`
+    rounds:int, # how often all kinds take their steps in turn
+    steps:int=20, # steps of a kind in a round
+)->list:        # a line a kind
+    "A training step without fusion, with each of its levels and with all: arithmetic and seconds, the kinds taking turns batch by batch"
+    from itertools import islice
+    from llmcfsr.batches import SeqLoader
+    from llmcfsr.model import LEVELS
+    from llmcfsr.recommender import make_model, make_objective, make_options
+    from llmcfsr.train import TrainConfig, adam, train_step
+    V,runs = split.inter.n_items,{}; E = table(V); batches = list(islice(SeqLoader(split, max_len=SIZES['max_len'], batch_size=SIZES['batch_size']).epoch(0), steps))
+    for name,fuse in (('none', ()), *((l, (l,)) for l in LEVELS), ('all', LEVELS)):
+        o = make_options(model='llm-cfsr', fuse=fuse, loss='bce', **SIZES); net = make_model(o, V, E).train(); run = net,make_objective(o, split, E),adam(net, TrainConfig())
+        step = lambda b, run=run: train_step(run[0], b, *run[1:])
+        for b in batches[:3]: step(b)
+        with counter() as count:
+            for b in batches: step(b)
+        runs[name] = step,count.get_total_flops()/1e9/len(batches),[]
+    for _ in range(rounds):
+        taken = dict.fromkeys(runs, 0.)
+        for b in batches:
+            for k,(step,*_) in runs.items(): begun = time.perf_counter(); step(b); taken[k] += time.perf_counter()-begun
+        for k,v in taken.items(): runs[k][2].append(v/len(batches))
+    base = runs['none']; over = lambda k: [a/b for a,b in zip(runs[k][2], base[2])]
+    return [dict(what=f'level {k}', gflop=g, gflop_over_none=g/base[1], seconds=statistics.median(t), over_none=statistics.median(over(k)), over_none_low=min(over(k)), over_none_high=max(over(k))) for k,(_,g,t) in runs.items()]
+
 def watch(
     scorer, # whose `reader` is timed
 )->dict:    # part -> seconds, filled while ranking goes on
@@ -115,9 +142,19 @@ def floor(
     three = products(r['targets'], items, SIZES['dim'])
     return dict(products_seconds=three, floor_seconds=rest+three-6e-9*r['targets']*items*SIZES['dim']/m['gflops_tokens'])
 
+def tell(
+    lines:list, # dicts
+    out,        # a file to which they are added, if not None
+):
+    "Print results as lines of JSON, and keep them"
+    for line in lines:
+        line = json.dumps({k:round(v, 3) if isinstance(v, float) else v for k,v in line.items()}); print(line, flush=True)
+        if out:
+            with open(out, 'a') as f: f.write(line+'\n')
+
 def main():
     p = argparse.ArgumentParser(description=__doc__); p.add_argument('--data', default='planted'); p.add_argument('--max-len', type=int, default=200); p.add_argument('--threads', type=int, default=1); p.add_argument('--rounds', type=int, default=5); p.add_argument('--out', help='file to which lines are added')
-    p.add_argument('--only', default='sasrec-bce,dual-bce,sasrec-softmax,ranking'); a = p.parse_args(); pin(a.threads)
+    p.add_argument('--only', default='sasrec-bce,dual-bce,sasrec-softmax,levels,ranking', help='what to measure'); a = p.parse_args(); pin(a.threads)
     import torch; torch.set_num_threads(a.threads)
     from llmcfsr.core import InputError
     from llmcfsr.datasets import load_dataset
@@ -126,12 +163,11 @@ def main():
     except InputError as e: sys.exit(f'error: {e}')
     V = split.inter.n_items
     for what in a.only.split(','):
+        if what=='levels': tell([dict(x, data=Path(a.data).name, rounds=a.rounds) for x in levels(split, a.rounds)], a.out); continue
         once,r = ranking(split) if what=='ranking' else epoch(split, *what.split('-'), a.max_len); rounds,taken = [],r.pop('taken', None)
         for _ in range(a.rounds):
             m = machine(); low = floor(what, m, r, V); x = dict(m, **low, seconds=once()); x.update({f'part {k}':v for k,v in (taken or {}).items()}); rounds.append(dict(x, over_floor=x['seconds']/x['floor_seconds'], **({'over_products':x['seconds']/x['products_seconds']} if 'products_seconds' in x else {})))
         middle = {k:statistics.median(x[k] for x in rounds) for k in rounds[0]}; spread = {f'{k}_{n}':f(x[k] for x in rounds) for k in ('seconds', 'over_floor', 'over_products') if k in middle for n,f in (('low', min), ('high', max))}
-        line = dict(what=what, data=Path(a.data).name, rounds=a.rounds, **{k:round(v, 3) for k,v in {**r, **middle, **spread}.items()}); print(json.dumps(line), flush=True)
-        if a.out:
-            with open(a.out, 'a') as f: f.write(json.dumps(line)+'\n')
+        tell([dict(what=what, data=Path(a.data).name, rounds=a.rounds, **r, **middle, **spread)], a.out)
 
 if __name__ == '__main__': main()

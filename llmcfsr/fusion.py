@@ -278,6 +278,7 @@ def longest(
     "The largest norm of a row"
     return float(x.norm(dim=1).max()) if len(x) else 0.
 
+@torch.no_grad()
 def bound(
     p:Products,   # of N states and n items
     reach:tuple=None, # `longest` of each table of items, the ungated one first, where they are known
