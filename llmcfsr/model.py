@@ -254,6 +254,12 @@ def flat_state(self:LLMCFSR,
     rows = Jagged(length); return self.encode(self.lookup(items, history, rows), rows, newest=True)
 
 # %% ../nbs/25_model.ipynb #855829bb
+def _beside(kept, p):                           # products whose items lie side by side, as they are read; moved and measured once for all readers
+    if not kept: tables = (p.x, *(x for *_,x in p.gates)); kept[:] = [x.T.contiguous().T for x in tables],[longest(x) for x in tables]
+    x,*gated = kept[0]
+    return p._replace(x=x, gates=tuple((a, g, y) for (a,g,_),y in zip(p.gates, gated)))
+
+# %% ../nbs/25_model.ipynb #0a6d53bb
 class ModelScorer:
     "Scores of the whole catalogue after each history; call `refresh` when the weights have changed"
     def __init__(self,
@@ -266,17 +272,12 @@ class ModelScorer:
 
     def refresh(self):
         "Forget the item vectors; they are computed anew when next needed"
-        self.kept,self.across = None,None
+        self.kept,self.across = None,[]
 
     def _states(self, histories, at, device):   # [n,D] after each history
         cut = histories.newest(at, self.model.config.max_len-(not self.model.causal))
         if self.model.jagged and cut.length.all(): return self.model.flat_state(self.kept, torch.from_numpy(cut.item.astype(np.int64)), cut.length)
         return self.model.user_state(self.kept, *(x.to(device) for x in pad_histories(list(cut), self.model.config.max_len)))
-
-    def _beside(self, p):                       # products whose items lie side by side, as they are read; moved and measured once for all readers
-        if self.across is None: tables = (p.x, *(x for *_,x in p.gates)); self.across = [x.T.contiguous().T for x in tables],[longest(x) for x in tables]
-        x,*gated = self.across[0]
-        return p._replace(x=x, gates=tuple((a, g, y) for (a,g,_),y in zip(p.gates, gated)))
 
     @torch.no_grad()
     def reader(self,
@@ -289,7 +290,7 @@ class ModelScorer:
             device = next(iter(v for v in self.kept if v is not None)).device; back = torch.from_numpy(order.argsort()).to(device)
             for a in range(0, len(order), self.batch): parts.append(self._states(histories, order[a:a+self.batch], device))
             h = Views(*(None if v[0] is None else torch.cat(v)[back] for v in zip(*parts))) if parts else self.kept.map(lambda v: v[:0])
-            p = self._beside(model.products(h, self.kept))
+            p = _beside(self.across, model.products(h, self.kept))
         finally: model.train(was)
         @torch.no_grad()
         def write(a, b, out):
