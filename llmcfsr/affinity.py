@@ -2,12 +2,12 @@
 
 # %% auto #0
 __all__ = ['ItemParts', 'part_items', 'Affinity', 'co_taken', 'affinity_pairs', 'partners', 'cosines', 'affinity', 'part_texts',
-           'found_again', 'affinity_report', 'value_vectors']
+           'found_again', 'affinity_report', 'value_vectors', 'linear_map']
 
 # %% ../nbs/16_affinity.ipynb #7761f088
 from dataclasses import dataclass
 import numpy as np
-from .core import InputError, rng
+from .core import InputError, rng, seed_torch
 from .augment import n_kept
 from .itemtable import unit_rows
 from .prompts import Template, pairs, write
@@ -174,3 +174,29 @@ def value_vectors(
     if width < X.shape[1]: X = TruncatedSVD(width, algorithm='randomized', n_iter=7, random_state=0).fit_transform(X)
     E = np.zeros((len(rows), X.shape[1]), np.float32); E[have] = X if isinstance(X, np.ndarray) else X.toarray()
     return unit_rows(E)
+
+# %% ../nbs/16_affinity.ipynb #747f554e
+def linear_map(
+    E:np.ndarray,    # float32 [V+1,M] item vectors
+    partners:dict,   # item -> array of items, as from `partners`
+    steps:int=1000,  # of the optimiser
+    batch:int=512,   # pairs in a step
+    lr:float=1e-3,   # largest step size; it falls to zero
+    tau:float=.07,   # temperature
+    drop:float=.3,   # share of the numbers of a vector that a step does not see
+    seed:int=0,      # of draws
+)->np.ndarray:       # float32 [V+1,M], rows of length one, row 0 zero
+    "Item vectors through one matrix that makes partners point the same way (@eq-symnce); new items go through it too, since it reads vectors alone"
+    import torch, torch.nn.functional as F
+    from llmcfsr.contrastive import rate, symmetric_nce, TuneConfig
+    keys = np.array(sorted(k for k,p in partners.items() if len(p)))
+    if len(keys) < 2: raise InputError(f"{len(keys)} items have a partner: give more interactions, or least=1")
+    plan = TuneConfig(steps=steps, batch=batch, lr=lr, tau=tau, seed=seed); X = torch.from_numpy(np.asarray(E, np.float32)); gen = rng(seed, 'linear map'); size = min(batch, len(keys))
+    with torch.random.fork_rng():
+        seed_torch(seed, 'linear map'); W = torch.eye(X.shape[1], requires_grad=True); optimiser = torch.optim.AdamW([W], lr=lr, weight_decay=0.)
+        for t in range(steps):
+            i = gen.choice(keys, size, replace=False); j = np.array([partners[k][gen.integers(len(partners[k]))] for k in i]); a,b = (F.dropout(X[torch.from_numpy(n)], drop)@W for n in (i, j))
+            same = torch.from_numpy((i[:,None]==j)|(j[:,None]==i)|(j[:,None]==j))&~torch.eye(size, dtype=torch.bool)
+            for group in optimiser.param_groups: group['lr'] = rate(t, plan)
+            optimiser.zero_grad(); symmetric_nce(a, b, tau, same).backward(); optimiser.step()
+    with torch.no_grad(): return unit_rows((X@W).numpy())

@@ -31,6 +31,7 @@ class Options:
     encoder:str = 'minilm'      # what turns item text into vectors: minilm, tfidf, a folder, a Hugging Face id, or a saved table
     finetune:bool = False       # tune the encoder contrastively on the catalogue first
     tune_steps:int = 30         # steps of that tuning
+    tune_mix:float = 0.         # share of the items that tuning pairs with one the same people took, in training interactions, in place of a second view
     epochs:int = 200            # at most
     patience:int = 10           # epochs without a better validation NDCG@10 before stopping
     batch_size:int = 128        # users in a step
@@ -67,6 +68,7 @@ def check_options(
     if o.negatives is not None and (not isinstance(o.negatives, int) or o.negatives < 1): raise InputError(f"negatives={o.negatives!r} must be a whole number of at least 1")
     if o.negatives is not None and o.loss == 'softmax': raise InputError(f"loss 'softmax' takes the whole catalogue and draws no negatives: leave negatives={o.negatives} out, or take loss sampled, bce or gbce")
     if not 0 <= o.calibration <= 1: raise InputError(f"calibration={o.calibration} must lie in [0, 1]")
+    if not 0 <= o.tune_mix <= 1: raise InputError(f"tune_mix={o.tune_mix} is a share and lies in [0, 1]")
     if not 0 <= o.dropout < 1: raise InputError(f"dropout={o.dropout} must lie in [0, 1)")
     if not o.lr > 0: raise InputError(f"lr={o.lr} must be above 0")
     if o.seed < 0: raise InputError(f"seed={o.seed} must be 0 or more")
@@ -98,8 +100,10 @@ def item_vectors(
         raise InputError(f"model {options.model!r} reads item text and data set {dataset.name!r} has none: add item_attributes.jsonl beside inter.txt, or take a model that reads ids only (sasrec, gru4rec, bert4rec)")
     if str(options.encoder).endswith('.safetensors'): return ItemTable.load(options.encoder, items=dataset.interactions.items)
     from llmcfsr.contrastive import TuneConfig
-    return item_table(dataset.catalog, encoder=options.encoder, finetune=options.finetune, tune=TuneConfig(steps=options.tune_steps, seed=options.seed), shelf=shelf or Shelf(),
-        items=dataset.interactions.items)
+    from llmcfsr.affinity import partners
+    friends = partners(leave_one_out(dataset.interactions), least=1) if options.finetune and options.tune_mix else None
+    return item_table(dataset.catalog, encoder=options.encoder, finetune=options.finetune, tune=TuneConfig(steps=options.tune_steps, mix=options.tune_mix, seed=options.seed), shelf=shelf or Shelf(),
+        items=dataset.interactions.items, partners=friends)
 
 # %% ../nbs/60_recommender.ipynb #d3158d74
 def model_config(

@@ -4,7 +4,7 @@
 __all__ = ['POOLS', 'PACKAGES', 'mean_pool', 'last_pool', 'first_pool', 'weighted_pool', 'TextEncoder', 'weights',
            'tokenizer_print', 'base_print', 'adapter_print', 'tiny_tokenizer', 'tiny_encoder', 'with_padding',
            'token_ids', 'pad', 'forward', 'length_batches', 'embed', 'encode', 'find_model', 'saved_pool',
-           'pick_device', 'can_fetch', 'load_encoder']
+           'pick_device', 'can_fetch', 'quantised', 'load_encoder']
 
 # %% ../nbs/12_textencoder.ipynb #6e2e9811
 import importlib.util, json, os, warnings
@@ -253,11 +253,24 @@ def can_fetch(timeout:float=4.)->bool:
     except OSError: return False
     return True
 
-def _read(where, dtype, **kwargs):
+def quantised(
+    bits,   # 4, 8, or None for whole numbers
+    device, # cpu or cuda
+    dtype,  # in which is computed
+)->dict:    # what `from_pretrained` is to be told
+    "Weights in 4 bits (normal float, [@qlora]) or 8, so that a large base fits beside the adapter that is tuned on it"
+    if bits is None: return {}
+    if bits not in (4, 8): raise InputError(f"bits={bits}: take 4 or 8, or leave it out")
+    if importlib.util.find_spec('bitsandbytes') is None: raise InputError(f"bits={bits} needs bitsandbytes: pip install 'llmcfsr[quant]', or leave bits out")
+    from transformers import BitsAndBytesConfig
+    form = dict(load_in_8bit=True) if bits==8 else dict(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    return dict(quantization_config=BitsAndBytesConfig(**form), device_map=device)
+
+def _read(where, dtype, more, **kwargs):
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
     if os.environ.get('LLMCFSR_PROGRESS') == '0': logging.disable_progress_bar()
-    return AutoTokenizer.from_pretrained(where, **kwargs), AutoModel.from_pretrained(where, dtype=dtype, use_safetensors=True, **kwargs)
+    return AutoTokenizer.from_pretrained(where, **kwargs), AutoModel.from_pretrained(where, dtype=dtype, use_safetensors=True, **more, **kwargs)
 
 # %% ../nbs/12_textencoder.ipynb #f575e584
 def load_encoder(
@@ -266,16 +279,17 @@ def load_encoder(
     device:str=None,    # cpu or cuda; what there is if None
     max_tokens:int=256, # longer texts are cut
     prefix:str='',      # put before every text, as some models want an instruction
+    bits:int=None,      # 4 or 8: weights are rounded to so many bits (extra `quant`); as stored if None
 )->TextEncoder:
     "Open an encoder or decoder through `transformers`, frozen and in evaluation mode"
-    where = find_model(name); device,dtype = pick_device(device); fetched = True
+    where = find_model(name); device,dtype = pick_device(device); fetched,more = True,quantised(bits, device, dtype)
     try:
-        try: tokenizer,model = _read(where, dtype, local_files_only=True)
+        try: tokenizer,model = _read(where, dtype, more, local_files_only=True)
         except OSError:
             if os.path.isdir(where) or not (fetched := can_fetch()): raise
-            tokenizer,model = _read(where, dtype)
+            tokenizer,model = _read(where, dtype, more)
     except (OSError, ValueError, KeyError) as e:
         reason = str(e).strip().split('\n')[0][:160] if fetched else 'it is not in the local cache and there is no network, or HF_HUB_OFFLINE is set'
         raise InputError(f"encoder {name!r} could not be opened ({reason}): check the name, or take a folder with config, tokenizer and model.safetensors; minilm and tfidf need no network") from e
     limit = min(max_tokens, getattr(model.config, 'max_position_embeddings', None) or max_tokens, tokenizer.model_max_length)
-    return TextEncoder(with_padding(tokenizer), model.to(device).eval().requires_grad_(False), pool or saved_pool(where), limit, name, prefix)
+    return TextEncoder(with_padding(tokenizer), (model if bits else model.to(device)).eval().requires_grad_(False), pool or saved_pool(where), limit, name, prefix)

@@ -1,4 +1,4 @@
-"Two processes that tune together make the run of one with the same batch"
+"Two processes that tune or embed together do what one does, and a run that was killed goes on"
 import json, os, signal, socket, subprocess, sys, time
 import pytest
 
@@ -59,3 +59,26 @@ def test_killed_and_resumed(tmp_path):
     while not path.exists() and p.poll() is None: time.sleep(.005)
     p.kill(); out,_ = p.communicate(); assert p.returncode==-signal.SIGKILL and 'RESULT' not in out, 'the run ended before it could be killed'
     kept = path.read_bytes(); assert result(begin(path))==want and path.read_bytes()!=kept
+
+EXPORT = '''
+import json, os, sys
+import torch; torch.set_num_threads(1)
+from accelerate import PartialState
+from llmcfsr.itemtable import export_table
+from llmcfsr.planted import planted_world
+from llmcfsr.prompts import item_texts
+from llmcfsr.textencoder import tiny_encoder
+team = PartialState(cpu=True) if 'WORLD_SIZE' in os.environ else None
+texts = item_texts(planted_world(seed=0).catalog); table = export_table(tiny_encoder(texts), texts, sys.argv[1], page=32, team=team)
+print('RESULT'+json.dumps([list(table.E.shape), float(table.E.sum())]))
+if team: team.destroy_process_group()
+'''
+
+def test_two_processes_write_one_table(tmp_path):
+    "Pages shared out over two processes are the table of one; nothing else is left behind"
+    import numpy as np
+    (tmp_path/'work.py').write_text(EXPORT); port = str(free_port()); env = {**os.environ, 'OMP_NUM_THREADS':'1', 'LLMCFSR_PROGRESS':'0'}
+    begin = lambda f,**more: subprocess.Popen([sys.executable, str(tmp_path/'work.py'), str(tmp_path/f)], env={**env, **more}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    alone = result(begin('one.npy')); both = [result(p) for p in [begin('two.npy', WORLD_SIZE='2', RANK=str(r), LOCAL_RANK=str(r), MASTER_ADDR='127.0.0.1', MASTER_PORT=port) for r in range(2)]]
+    one,two = (np.load(tmp_path/f) for f in ('one.npy', 'two.npy')); assert one.shape==tuple(alone[0]) and np.abs(one[1:]).sum(1).min() > 0 and np.array_equal(one, two) and both[0]==both[1]
+    assert sorted(p.name for p in tmp_path.iterdir())==['one.npy', 'one.npy.json', 'two.npy', 'two.npy.json', 'work.py']
