@@ -185,8 +185,8 @@ def linear_map(
     tau:float=.07,   # temperature
     drop:float=.3,   # share of the numbers of a vector that a step does not see
     seed:int=0,      # of draws
-)->np.ndarray:       # float32 [V+1,M], rows of length one, row 0 zero
-    "Item vectors through one matrix that makes partners point the same way (@eq-symnce); new items go through it too, since it reads vectors alone"
+)->np.ndarray:       # float32 [M,M]; `E@W` are the new vectors
+    "One matrix that makes the vectors of partners point the same way (@eq-symnce); new items go through it too, since it reads vectors alone"
     import torch, torch.nn.functional as F
     from llmcfsr.contrastive import rate, symmetric_nce, TuneConfig
     keys = np.array(sorted(k for k,p in partners.items() if len(p)))
@@ -199,4 +199,4 @@ def linear_map(
             same = torch.from_numpy((i[:,None]==j)|(j[:,None]==i)|(j[:,None]==j))&~torch.eye(size, dtype=torch.bool)
             for group in optimiser.param_groups: group['lr'] = rate(t, plan)
             optimiser.zero_grad(); symmetric_nce(a, b, tau, same).backward(); optimiser.step()
-    with torch.no_grad(): return unit_rows((X@W).numpy())
+    return W.detach().numpy()

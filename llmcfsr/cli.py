@@ -72,8 +72,8 @@ def _judge_arguments(p):
     "Arguments of `judge`: who is judged, by which items, and how is tuned"
     from llmcfsr.contrastive import TuneConfig
     names = lambda s: tuple(o for o in s.split(',') if o); best = dict(mix=1.)
-    p.add_argument('--kinds', type=names, default=('tfidf', 'values', 'plain', 'mapped', 'tuned'), metavar='A,B', help='who is judged (default tfidf,values,plain,mapped,tuned)')
-    p.add_argument('--parts', type=names, default=('valid',), metavar='A,B', help='whose items judge: choose on valid, report test (default valid)'); p.add_argument('--seeds', type=int, nargs='+', default=[0], metavar='N', help='of mapped and tuned (default 0)')
+    p.add_argument('--kinds', type=names, default=('tfidf', 'values', 'plain', 'mapped', 'tuned', 'both'), metavar='A,B', help='who is judged (default tfidf,values,plain,mapped,tuned,both)')
+    p.add_argument('--parts', type=names, default=('valid',), metavar='A,B', help='whose items judge: choose on valid, report test (default valid)'); p.add_argument('--seeds', type=int, nargs='+', default=[0], metavar='N', help='of what is learned (default 0)')
     p.add_argument('--encoder', default='minilm', metavar='X', help='minilm, a folder or a Hugging Face id (default minilm)'); p.add_argument('--out', metavar='FILE', help='a file to which a line of JSON is added for each result')
     for k,text in dict(steps='steps of tuning', batch='items in a step', lr='largest step size', tau='temperature', rho='share of the attributes left out of a view', mix='share of the items that are paired with one the same people took', hold='tokens held at once; more is quicker and takes memory').items():
         v = best.get(k, getattr(TuneConfig, k)); p.add_argument(f'--tune-{k}', type=type(v), default=v, metavar='X', help=f'{text} (default {v})')

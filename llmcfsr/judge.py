@@ -11,12 +11,12 @@ import numpy as np
 from .affinity import affinity_pairs, affinity_report, found_again, linear_map, part_items, part_texts, partners, value_vectors
 from .contrastive import TuneConfig, fit_contrastive
 from .core import InputError, Shelf, fingerprint, one_of
-from .itemtable import bare, embed_catalog, encoder_note, tfidf
+from .itemtable import bare, embed_catalog, encoder_note, tfidf, unit_rows
 from .prompts import item_texts, template_for
 from .split import head_tail, leave_one_out
 
 # %% ../nbs/18_judge.ipynb #fefd20f1
-KINDS = ('tfidf', 'values', 'plain', 'mapped', 'tuned')
+KINDS = ('tfidf', 'values', 'plain', 'mapped', 'tuned', 'both')
 
 def judged_vectors(
     kind:str,        # one of `KINDS`
@@ -24,29 +24,30 @@ def judged_vectors(
     encoder,         # a `TextEncoder` without adapter; None for the kinds that count
     may_learn,       # int [n] items from which may be learned
     friends:dict,    # item -> array of items that the same people took, among those
-    tune:TuneConfig, # for `tuned`; its seed is that of `mapped` too
+    tune:TuneConfig, # for `tuned` and `both`; its seed is that of the matrix too
     shelf=None,      # where vectors and begun runs are kept; nowhere if None
 )->tuple:            # float32 [V+1,M]; a function that embeds texts likewise, or None; notes
     "Item vectors of one kind"
     from llmcfsr.adapters import add_lora
     from llmcfsr.textencoder import encode
-    template = template_for(catalog); texts,begun = item_texts(catalog, template),time.perf_counter()
-    if one_of(kind, KINDS, 'kind')=='tfidf': return tfidf(item_texts(catalog, bare(template))),None,{}
-    if kind=='values': return value_vectors(catalog, template),None,{}
-    if kind=='tuned':
+    template = template_for(catalog); texts,note,begun = item_texts(catalog, template),{},time.perf_counter()
+    if one_of(kind, KINDS, 'kind')=='tfidf': return tfidf(item_texts(catalog, bare(template))),None,note
+    if kind=='values': return value_vectors(catalog, template),None,note
+    if kind in ('tuned', 'both'):
         encoder = add_lora(encoder, seed=tune.seed); key = fingerprint('judged', encoder_note(encoder), texts, tune, may_learn, sorted(friends.items()))
         records = fit_contrastive(encoder, catalog, template, tune, items=may_learn, partners=friends, checkpoint=shelf.root/'judged'/f'{key}.tuning' if shelf else None); note = dict(tune_seconds=time.perf_counter()-begun, first_loss=records[0]['loss'], last_loss=records[-1]['loss'])
-        return embed_catalog(encoder, texts, shelf).E,lambda t: encode(encoder, t),note
-    E = embed_catalog(encoder, texts, shelf).E
-    return (E,lambda t: encode(encoder, t),{}) if kind=='plain' else (linear_map(E, friends, seed=tune.seed),None,dict(map_seconds=time.perf_counter()-begun))
+    E = embed_catalog(encoder, texts, shelf).E; embed = lambda t: unit_rows(encode(encoder, t)); begun = time.perf_counter()
+    if kind in ('plain', 'tuned'): return E,embed,note
+    W = linear_map(E, friends, seed=tune.seed)
+    return unit_rows(E@W),lambda t: embed(t)@W,dict(note, map_seconds=time.perf_counter()-begun)
 
 # %% ../nbs/18_judge.ipynb #94827532
 def judge(
     dataset,             # a `Dataset` with text
     kinds=KINDS,         # which rivals
     encoder='minilm',    # minilm, a folder, a Hugging Face id, or a function that opens a `TextEncoder`
-    tune=TuneConfig(),   # for `tuned`
-    seeds=(0,),          # of `tuned` and `mapped`; the others have none
+    tune=TuneConfig(),   # for `tuned` and `both`
+    seeds=(0,),          # of what is learned; the others have none
     parts=('valid',),    # whose items judge: choose on valid, report test
     share:float=.1,      # of the items in each of these parts
     least:int=2,         # people who must have taken both items of a pair that judges
@@ -62,9 +63,9 @@ def judge(
     catalog,split = dataset.catalog,leave_one_out(dataset.interactions); apart,groups,template,texts = part_items(catalog.n_items, share),head_tail(split),template_for(catalog),item_texts(catalog)
     pairs = {k:affinity_pairs(split, getattr(apart, k), least) for k in parts}; some = {k:getattr(apart, k)[:500] for k in parts}; friends = partners(split, apart.train, met)
     for kind in kinds:
-        for seed in seeds if kind in ('mapped', 'tuned') else seeds[:1]:
-            fresh = (load_encoder(encoder) if isinstance(encoder, str) else encoder()) if kind in ('plain', 'mapped', 'tuned') else None; plan = replace(tune, seed=seed)
+        for seed in seeds if kind in ('mapped', 'tuned', 'both') else seeds[:1]:
+            fresh = (load_encoder(encoder) if isinstance(encoder, str) else encoder()) if kind not in ('tfidf', 'values') else None; plan = replace(tune, seed=seed)
             E,embed,note = judged_vectors(kind, catalog, fresh, apart.train, friends, plan, shelf)
             for k in parts:
                 again = found_again(E, embed(part_texts(catalog, template, some[k])), some[k], texts) if embed else {}
-                yield dict(data=dataset.name, part=k, kind=kind, seed=seed, encoder=fresh.name if fresh else '', options=dict(asdict(plan), met=met) if kind=='tuned' else {}, **note, **affinity_report(E, pairs[k], groups.tail_item), **again)
+                yield dict(data=dataset.name, part=k, kind=kind, seed=seed, encoder=fresh.name if fresh else '', options=dict(asdict(plan), met=met) if kind in ('tuned', 'both') else dict(met=met) if kind=='mapped' else {}, **note, **affinity_report(E, pairs[k], groups.tail_item), **again)
