@@ -61,7 +61,7 @@ def load(
             with safe_open(Path(path), 'np') as f: E,note = f.get_tensor('E'),f.metadata()
             how,own = json.loads(note['how']),json.loads(note['items'])
     except FileNotFoundError: raise InputError(f"{path} does not exist: check the path, or make the table with `llmcfsr embed`") from None
-    except (SafetensorError, KeyError, TypeError, ValueError) as e: raise InputError(f"{path} is not an item table ({e}): make it again with `llmcfsr embed`") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, EOFError) as e: raise InputError(f"{path} is not an item table ({e}): make it again with `llmcfsr embed`") from None
     if items is None or own is None:
         if items is not None and len(items) != len(E): raise InputError(f"{path} holds {len(E)-1} items and the data {len(items)-1}: embed this data set again")
         return cls(E, how, None if own is None else np.array(own, dtype=object))
@@ -202,6 +202,7 @@ def export_table(
     from llmcfsr.textencoder import encode
     if Path(path).suffix!='.npy': raise InputError(f"{path} must end in .npy: the table is mapped from that format")
     if texts[0] != '' or not any(texts): raise InputError("the first text belongs to the padding row and must be empty, and some other must not be: take the texts from item_texts")
+    if items is not None and len(items)!=len(texts): raise InputError(f"{len(items)} item ids for {len(texts)} texts: give one id a text, '' for the first")
     note = dict(encoder_note(encoder), texts=fingerprint(list(texts)), without_text=list(texts[1:]).count(''), **(how or {})); key = fingerprint({k:v for k,v in note.items() if k!='encoder'}, page)
     rows = {}
     for i,t in enumerate(texts):
@@ -218,6 +219,7 @@ def export_table(
         E.flush(); mark[n] = 1; mark.flush()
     wait()
     if first:
+        Path(path).unlink(missing_ok=True)                                           # never old numbers beside a new note
         with writing(f'{path}.json') as tmp: Path(tmp).write_text(json.dumps(dict(how=note, items=None if items is None else [str(i) for i in items]), ensure_ascii=False), encoding='utf-8')
         del E,mark; begun.replace(path); done.unlink()
     wait()
