@@ -14,7 +14,7 @@ from torch import Tensor
 from .core import InputError, check, fingerprint, progress, rng, seed_torch, writing
 from .augment import view_texts
 from .prompts import Template, item_texts, template_for
-from .textencoder import TextEncoder, embed, forward, length_batches, pad, token_ids
+from .textencoder import TextEncoder, base_print, embed, forward, length_batches, pad, token_ids
 
 # %% ../nbs/14_contrastive.ipynb #c812d025
 def info_nce(
@@ -247,7 +247,7 @@ def fit_contrastive(
     if len({texts[i] for i in ids}) < 2: raise InputError("contrastive tuning needs at least two items with different texts: give more items or attributes, or embed without --finetune")
     log_tau = torch.nn.Parameter(torch.tensor(math.log(config.tau), device=encoder.device), requires_grad=config.learn_tau); moved = [*weights, log_tau] if config.learn_tau else weights
     optimiser,records = torch.optim.AdamW(moved, lr=config.lr, weight_decay=0.),[]
-    key = fingerprint('tuning', encoder.name, [list(w.shape) for w in weights], texts, template, config, ids, [(i, p) for i,p in sorted(second.items())]) if checkpoint else ''
+    key = fingerprint('tuning', encoder.name, base_print(encoder), [list(w.shape) for w in weights], texts, template, config, ids, [(i, p) for i,p in sorted(second.items())]) if checkpoint else ''
     if checkpoint and Path(checkpoint).exists(): records = load_tuning(checkpoint, key, moved, optimiser)
     first = team is None or team.is_main_process
     with torch.random.fork_rng():
