@@ -140,7 +140,7 @@ def newest(
 ):                  # [b,2D] states and long [b] rows: the rows that have a target
     "The state of each row at its newest target"
     count = (target>0).sum(1); last = count.cumsum(0)-1
-    return torch.cat(list(h), -1)[last[count>0]],torch.nonzero(count>0)[:,0]
+    return h.cat()[last[count>0]],torch.nonzero(count>0)[:,0]
 
 # %% ../../nbs/53_llmesr.ipynb #10b143d8
 class Watched:
