@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    s = ThreadingHTTPServer(('127.0.0.1', 0), Handler); s.daemon_threads = True
+    s = ThreadingHTTPServer(('127.0.0.1', 0), Handler); s.daemon_threads = True; s.handle_error = lambda *a: None
     s.content,s.ranges,s.tag,s.length,s.kind,s.cuts,s.busy,s.shift,s.slow,s.moves,s.log = CONTENT,True,'"one"',True,None,[],0,0,0,{},[]
     threading.Thread(target=s.serve_forever, args=(.02,), daemon=True).start()
     s.url = f'http://127.0.0.1:{s.server_port}/f'
