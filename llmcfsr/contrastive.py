@@ -11,7 +11,7 @@ from pathlib import Path
 import json, math
 import numpy as np, torch, torch.nn.functional as F
 from torch import Tensor
-from .core import InputError, check, fingerprint, progress, rng, seed_torch, writing
+from .core import InputError, check, fingerprint, load_tensors, progress, rng, save_tensors, seed_torch
 from .augment import view_texts
 from .prompts import Template, item_texts, template_for
 from .textencoder import TextEncoder, base_print, embed, forward, length_batches, pad, token_ids
@@ -204,10 +204,9 @@ def save_tuning(
     records,   # of the steps made
 ):
     "Store how far a run has come"
-    from safetensors.torch import save_file
     state = {f'weight.{i}':w.detach().contiguous() for i,w in enumerate(weights)}
     for i,w in enumerate(weights): state.update({f'{k}.{i}':v.detach().contiguous() for k,v in optimiser.state[w].items()})
-    with writing(path) as tmp: save_file(state, tmp, metadata=dict(key=key, records=json.dumps(records)))
+    save_tensors(path, state, dict(key=key, records=json.dumps(records)))
 
 @torch.no_grad()
 def load_tuning(
@@ -217,12 +216,10 @@ def load_tuning(
     optimiser, # over them, overwritten
 )->list:       # records of the steps made
     "Go on from a stored state; one of another run or a broken one is an `InputError`"
-    from safetensors import safe_open, SafetensorError
-    try:
-        with safe_open(Path(path), 'pt') as f: note,state = f.metadata(),{k:f.get_tensor(k) for k in f.keys()}
-        records = json.loads(note['records'])
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as e: raise InputError(f"{path} is not a stored tuning run ({e}): remove it to begin anew") from None
-    if note['key'] != key: raise InputError(f"{path} belongs to another run (other texts, encoder or options): remove it to begin anew, or give another file")
+    state,note = load_tensors(path, 'remove it to begin anew', 'pt')
+    try: records,own = json.loads(note['records']),note['key']
+    except (KeyError, ValueError) as e: raise InputError(f"{path} is not a stored tuning run ({e}): remove it to begin anew") from None
+    if own != key: raise InputError(f"{path} belongs to another run (other texts, encoder or options): remove it to begin anew, or give another file")
     for i,w in enumerate(weights):
         w.copy_(state[f'weight.{i}']); optimiser.state[w] = {k:state[f'{k}.{i}'].to(w.device if k!='step' else 'cpu') for k in ('step', 'exp_avg', 'exp_avg_sq')}
     return records

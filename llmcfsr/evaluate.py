@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np, pandas as pd
 import torch
 from torch import Tensor
-from .core import InputError, compiled, compiles, one_of, progress, writing
+from .core import InputError, compiled, compiles, crc, one_of, progress, writing
 from .split import Histories
 from .ranking import above_tied, first_k, hit, ndcg, mrr
 
@@ -78,6 +78,11 @@ class RankTable:
 # %% ../nbs/41_evaluate.ipynb #f55036f8
 from fastcore.basics import patch
 
+def _table_crc(table):
+    "A checksum of the columns of a frame of ranks; ids count letter by letter"
+    letters = lambda ids: np.frombuffer('\0'.join(ids).encode('utf-8', 'surrogatepass'), np.uint8)
+    return crc({k:letters(v.astype(str)) if k in ('user', 'target') else v.to_numpy() for k,v in table.items()})
+
 @patch
 def frame(self:RankTable,
     inter=None, # `Interactions`; their ids replace row numbers
@@ -92,21 +97,34 @@ def save(self:RankTable,
     inter=None, # `Interactions`, for the source ids
 ):
     "Write the table whole or not at all"
-    table = self.frame(inter)
-    with writing(path) as tmp: table.astype(dict(user=str, target=str)).to_parquet(tmp, index=False)
+    import pyarrow as pa, pyarrow.parquet as pq
+    table = self.frame(inter).astype(dict(user=str, target=str)); t = pa.Table.from_pandas(table, preserve_index=False)
+    with writing(path) as tmp: pq.write_table(t.replace_schema_metadata({**t.schema.metadata, b'crc32':_table_crc(table).encode()}), tmp)
 
 # %% ../nbs/41_evaluate.ipynb #72d5ff17
+def _check_ranks(path, table, want):
+    "Refuse columns of another kind, counts that cannot be, and numbers that have changed"
+    for k,v in table.items():
+        kind = v.dtype.kind if isinstance(v.dtype, np.dtype) else 'O'
+        if k not in ('user', 'target') and kind != ('b' if k.startswith('tail') else 'i') or k in ('user', 'target') and (kind in 'biufc' or v.isna().any()):
+            raise InputError(f"{path}: column {k!r} holds {v.dtype}{' with gaps' if v.isna().any() else ''}, not {'true or false' if k.startswith('tail') else 'ids as text' if k in ('user', 'target') else 'whole numbers'}: make it again")
+    if len(table) and (table[['above', 'tied']].min().min() < 0 or (table['above']+table['tied'] >= table['n_candidates']).any()): raise InputError(f"{path}: more candidates stand above a target than there are: make it again")
+    if want not in (None, found := _table_crc(table)): raise InputError(f"{path} is damaged (its checksum is {found}, not {want}): make it again")
+
 @patch(cls_method=True)
 def load(cls:RankTable,
     path, # a parquet file that `save` wrote
 ):        # a `RankTable`
     "Read a table; a missing or foreign file is an `InputError`"
-    try: table = pd.read_parquet(path)
+    import pyarrow.parquet as pq
+    try:
+        with open(path, 'rb') as f: t = pq.ParquetFile(f).read(); table,want = t.to_pandas(),(t.schema.metadata or {}).get(b'crc32')
     except FileNotFoundError: raise InputError(f"{path} does not exist: check the path") from None
-    except Exception as e: raise InputError(f"{path} is not a readable parquet file ({e}): make it again") from None
+    except Exception as e: raise InputError(f"{path} is not a readable parquet file ({str(e).splitlines()[0] if str(e) else type(e).__name__}): make it again") from None
     names = [f.name for f in dataclasses.fields(RankTable)]
     missing = [n for n in names if n not in table]
     if missing: raise InputError(f"{path} has no column {missing[0]!r}: give a table of ranks with the columns {', '.join(names)}")
+    _check_ranks(path, table[names], None if want is None else want.decode('latin-1'))
     return RankTable(**{n:table[n].to_numpy(object if n in ('user', 'target') else None) for n in names})
 
 # %% ../nbs/41_evaluate.ipynb #70512051
@@ -182,6 +200,11 @@ class Ranked(NamedTuple):
     sampled:RankTable=None # over the stored candidates
     top:np.ndarray=None    # int32 [n,top] the first items of each list, 0 where nothing is left
 
+def _of_all(counts, team):
+    "Whole numbers that each process filled in part, zero elsewhere, put together"
+    from accelerate.utils import reduce
+    return reduce(torch.from_numpy(counts).to(team.device), 'sum').cpu().numpy()
+
 def _fits(scorer, cases, groups, candidates):
     "Refuse parts that belong to different data"
     V = cases.inter.n_items
@@ -199,6 +222,7 @@ def rank_cases(
     block:int=1024,  # cases read at once
     most:int=2**21,  # scores held at once, if a case has not more
     top:int=0,       # length of the lists to keep
+    team=None,       # an `accelerate.PartialState`: processes that were started together share the blocks, and each gets the ranks of all
 )->Ranked:           # full ranks, sampled ranks, lists
     "Rank the target of every case (@eq-candidates) in one pass over the scores"
     _fits(scorer, cases, groups, candidates)
@@ -206,7 +230,8 @@ def rank_cases(
     size,rows = min(block, n),max(1, min(block, most//width)); y,room = torch.empty(rows, width),torch.empty(rows, width)
     full,sampled,lists = np.zeros((3, n), np.int64),np.zeros((2, n), np.int64),np.zeros((n, top), np.int32)
     order = np.argsort(cases.upto-cases.inter.start[cases.user], kind='stable')
-    for i in progress(range(0, n, size), desc='rank', unit='block'):
+    me,all_ = (team.process_index,team.num_processes) if team else (0,1)
+    for i in progress(range(0, n, size)[me::all_], desc='rank', unit='block'):
         block_at = order[i:i+size]; write = _reader(scorer, cases, block_at)
         for a in range(0, len(block_at), rows):
             at = block_at[a:a+rows]; part = _Slice(y[:len(at)], room[:len(at)], cases, at)
@@ -215,6 +240,7 @@ def rank_cases(
             (full[0,at],full[1,at]),full[2,at],few,first = _rank(part, cases.histories(at), None if candidates is None else candidates.negative, top)
             if few is not None: sampled[0,at],sampled[1,at] = few
             if top: lists[at] = first
+    if all_ > 1: full,sampled,lists = (_of_all(x, team) for x in (full, sampled, lists))
     case = dict(user=cases.user, target=cases.target, history_length=groups.length[cases.user], popularity=groups.popularity[cases.target],
                 tail_item=groups.tail_item[cases.target], tail_user=groups.tail_user[cases.user])
     table = lambda a,b,m: RankTable(above=a, tied=b, n_candidates=m, **case)

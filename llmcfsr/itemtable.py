@@ -7,10 +7,10 @@ __all__ = ['ItemTable', 'unit_rows', 'tfidf', 'nearest', 'pca', 'whiten', 'text_
 # %% ../nbs/15_itemtable.ipynb #fa19b713
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-import json
+import json, os
 import numpy as np
 from fastcore.basics import patch
-from .core import InputError, Shelf, fingerprint, writing
+from .core import InputError, Shelf, crc, fingerprint, load_tensors, read_json, save_tensors, told, write_text
 from .prompts import Template, item_texts, template_for, text_report
 
 # %% ../nbs/15_itemtable.ipynb #fe5051ed
@@ -37,15 +37,28 @@ class ItemTable:
         return fingerprint(self.E, self.how)
 
 # %% ../nbs/15_itemtable.ipynb #4df98972
+def _open_table(path):
+    "The numbers, the note and the ids of a stored table"
+    mend = 'check the path, or make the table again with `llmcfsr embed`'
+    try:
+        if Path(path).suffix=='.npy':
+            E,note = np.load(path, mmap_mode='r'),read_json(f'{path}.json'); how,own,want = note['how'],note['items'],note.get('crc32')
+            if want not in (None, found := crc(dict(E=E))): raise InputError(f"{path} is damaged (its checksum is {found}, not {want}): {mend}")
+        else: arrays,note = load_tensors(path, mend); E,how,own = arrays['E'],json.loads(note['how']),json.loads(note['items'])
+        if not isinstance(how, dict) or not (own is None or isinstance(own, list) and all(isinstance(k, str) for k in own)): raise ValueError('its notes are of another kind')
+    except InputError: raise
+    except FileNotFoundError: raise InputError(f"{path} does not exist: {mend}") from None
+    except (OSError, KeyError, TypeError, ValueError, EOFError, RecursionError, SyntaxError) as e: raise InputError(f"{path} is not an item table ({e}): {mend}") from None
+    return E,how,own
+
 @patch
 def save(
     self:ItemTable, # what to store
     path,           # file, ends in .safetensors
 ):
     "Store a table, its ids and its note in one file"
-    from safetensors.numpy import save_file
     note = dict(how=json.dumps(self.how, ensure_ascii=False), items=json.dumps(None if self.items is None else [str(i) for i in self.items], ensure_ascii=False))
-    with writing(path) as tmp: save_file(dict(E=np.ascontiguousarray(self.E)), tmp, metadata=note)
+    save_tensors(path, dict(E=self.E), note)
 
 @patch(cls_method=True)
 def load(
@@ -54,19 +67,15 @@ def load(
     items=None,    # source ids [V+1] in the order that is wanted; as stored if None
 )->ItemTable:
     "Open a stored table, with its rows in the order of `items`"
-    from safetensors import safe_open, SafetensorError
-    try:
-        if Path(path).suffix=='.npy': E,note = np.load(path, mmap_mode='r'),json.loads(Path(f'{path}.json').read_text(encoding='utf-8')); how,own = note['how'],note['items']
-        else:
-            with safe_open(Path(path), 'np') as f: E,note = f.get_tensor('E'),f.metadata()
-            how,own = json.loads(note['how']),json.loads(note['items'])
-    except FileNotFoundError: raise InputError(f"{path} does not exist: check the path, or make the table with `llmcfsr embed`") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, EOFError) as e: raise InputError(f"{path} is not an item table ({e}): make it again with `llmcfsr embed`") from None
+    E,how,own = _open_table(path)
+    try: stored = cls(E, how, None if own is None else np.array(own, dtype=object))
+    except InputError as e: raise InputError(f"{path}: {e}") from None
     if items is None or own is None:
         if items is not None and len(items) != len(E): raise InputError(f"{path} holds {len(E)-1} items and the data {len(items)-1}: embed this data set again")
-        return cls(E, how, None if own is None else np.array(own, dtype=object))
-    if own == [str(k) for k in items]: return cls(E, how, np.array(items, dtype=object))
+        return stored
+    if own == [str(k) for k in items]: return stored
     row = {k:j for j,k in enumerate(own)}; lost = [str(k) for k in items if str(k) not in row]
+    if len(row) < len(own): raise InputError(f"{path} has two rows of one id: make it again with `llmcfsr embed`")
     if lost: raise InputError(f"{path} has no row for {len(lost)} of {len(items)-1} items, the first is {lost[0]!r}: embed this data set again")
     return cls(E[[row[str(k)] for k in items]], how, np.array(items, dtype=object))
 
@@ -189,6 +198,15 @@ def embed_catalog(
     return ItemTable(E, dict(note, texts=fingerprint(list(texts)), without_text=list(texts[1:]).count(''), **(how or {})), None if items is None else np.asarray(items, dtype=object))
 
 # %% ../nbs/15_itemtable.ipynb #63da2dc9
+def _make_room(path, dtype, shape):
+    "A file of zeros to be mapped; its space is taken now, as a disk that fills up under a map ends the process without a word"
+    with told(path):
+        try:
+            np.lib.format.open_memmap(path, 'w+', dtype, shape).flush()
+            if hasattr(os, 'posix_fallocate'):
+                with open(path, 'r+b') as f: os.posix_fallocate(f.fileno(), 0, os.fstat(f.fileno()).st_size)
+        except OSError: Path(path).unlink(missing_ok=True); raise
+
 def export_table(
     encoder,        # a `TextEncoder`
     texts,          # V+1 texts, the first empty
@@ -208,9 +226,13 @@ def export_table(
     for i,t in enumerate(texts):
         if t: rows.setdefault(t, []).append(i)
     new = sorted(rows, key=len, reverse=True); pages = range(0, len(new), page); begun,done = (Path(f'{path}.{key}.{k}') for k in ('begun', 'done')); first,wait = (team.is_main_process,team.wait_for_everyone) if team else (True,lambda: None)
+    ended = done.exists() and not begun.exists() and Path(path).exists() and read_json(f'{path}.json').get('how')==note; wait()   # killed just before its last line
+    if ended:
+        if first: done.unlink()
+        return ItemTable.load(path)
     if first and not (begun.exists() and done.exists()):
         begun.parent.mkdir(parents=True, exist_ok=True)
-        for f,dtype,shape in ((begun, 'f4', (len(texts), encoder.width)), (done, 'u1', (len(pages),))): np.lib.format.open_memmap(f, 'w+', dtype, shape).flush()
+        for f,dtype,shape in ((begun, 'f4', (len(texts), encoder.width)), (done, 'u1', (len(pages),))): _make_room(f, dtype, shape)
     wait(); E,mark = np.load(begun, mmap_mode='r+'),np.load(done, mmap_mode='r+'); me,all_ = (team.process_index,team.num_processes) if team else (0,1)
     todo = np.flatnonzero(mark==0); wait()                                           # read by all before anyone writes
     for n in todo[me::all_]:
@@ -220,7 +242,7 @@ def export_table(
     wait()
     if first:
         Path(path).unlink(missing_ok=True)                                           # never old numbers beside a new note
-        with writing(f'{path}.json') as tmp: Path(tmp).write_text(json.dumps(dict(how=note, items=None if items is None else [str(i) for i in items]), ensure_ascii=False), encoding='utf-8')
+        write_text(f'{path}.json', json.dumps(dict(how=note, items=None if items is None else [str(i) for i in items], crc32=crc(dict(E=E))), ensure_ascii=False))
         del E,mark; begun.replace(path); done.unlink()
     wait()
     return ItemTable.load(path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
-from .core import InputError, one_of, fingerprint, progress, seed_torch, read_json, write_json, writing_folder, Shelf
+from .core import InputError, check_format, load_tensors, one_of, fingerprint, progress, save_tensors, sealed, seed_torch, settled, unaltered, read_json, write_json, writing_folder, Shelf
 from .datasets import Dataset, from_frames
 from .split import leave_one_out, popularity, cases, head_tail
 from .evaluate import rank_cases
@@ -54,10 +54,17 @@ class Options:
     def __post_init__(self): check_options(self)
 
 # %% ../nbs/64_recommender.ipynb #c0ae04ac
+def _check_kind(name, value, kind, empty):
+    "An option is of the kind of its default"
+    words = {bool:'True or False', int:'a whole number', float:'a number', str:'text', tuple:'a list of words'}
+    fits = isinstance(value, (int, float)) and np.isfinite(value) if kind is float else isinstance(value, kind)
+    if not (value is None and empty or fits and (kind is bool or not isinstance(value, bool)) and (kind is not tuple or all(isinstance(v, str) for v in value))): raise InputError(f"{name}={value!r} must be {words[kind]}")
+
 def check_options(
     o:Options, # options to look at
 ):
     "Raise an `InputError` for the first option out of its range"
+    for f in dataclasses.fields(Options): _check_kind(f.name, getattr(o, f.name), int if f.default is None else type(f.default), f.default is None)
     one_of(o.model, MODELS, 'model'); one_of(o.backbone, BACKBONES, 'backbone'); one_of(o.loss, NEGATIVES, 'loss')
     one_of(o.view, ('dual', 'co', 'se'), 'view'); one_of(o.device.split(':')[0], ('cpu', 'cuda'), 'device'); one_of(o.precision, ('fp32', 'bf16'), 'precision')
     if o.precision=='bf16' and o.device=='cpu': raise InputError("precision='bf16' is for a GPU: on a processor bfloat16 products are many times slower than float32; take precision='fp32', or device='cuda'")
@@ -84,7 +91,7 @@ def make_options(
 )->Options:
     "`Options` from keywords; an unknown name is an `InputError` with the nearest known one"
     for k in options: one_of(k, [f.name for f in dataclasses.fields(Options)], 'option')
-    if 'fuse' in options: options['fuse'] = tuple(options['fuse'])
+    if isinstance(options.get('fuse'), (list, tuple)): options['fuse'] = tuple(options['fuse'])
     return Options(**options)
 
 # %% ../nbs/64_recommender.ipynb #6aae0ff5
@@ -303,28 +310,33 @@ def save_pretrained(self:Recommender,
     folder, # where to; an old folder of that name is replaced as a whole
 ):
     "Write `config.json`, `items.json`, `labels.json` and `model.safetensors`"
-    from safetensors.numpy import save_file
     if self.items is None: raise InputError("the recommender is not trained: there is nothing to save yet")
     tensors = {} if self.model is None else {f'model.{k}':np.ascontiguousarray(v.detach().cpu().numpy()) for k,v in self.model.state_dict().items()}
+    config = sealed(dict(format='llmcfsr-model-1', version=__version__, options=dataclasses.asdict(self.options), data=self.data, table=self.table,
+        n_items=len(self.items), items=fingerprint(self.items), labels=fingerprint(self.labels)))
     with writing_folder(folder) as tmp:
-        save_file({'popularity':self.popularity, **tensors}, tmp/'model.safetensors')
-        write_json(tmp/'items.json', self.items); write_json(tmp/'labels.json', self.labels)
-        write_json(tmp/'config.json', dict(format='llmcfsr-model-1', version=__version__, options=dataclasses.asdict(self.options), data=self.data, table=self.table,
-            n_items=len(self.items), items=fingerprint(self.items)))
+        save_tensors(tmp/'model.safetensors', {'popularity':self.popularity, **tensors}, dict(config=config['print']))
+        write_json(tmp/'items.json', self.items); write_json(tmp/'labels.json', self.labels); write_json(tmp/'config.json', config)
 
 # %% ../nbs/64_recommender.ipynb #1c547215
 def _read_model(folder):
     "The checked contents of a model folder"
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-    folder = Path(folder); config = read_json(folder/'config.json')
-    if not isinstance(config, dict) or config.get('format') != 'llmcfsr-model-1': raise InputError(f"{folder/'config.json'} is not a model of this package (format {config.get('format') if isinstance(config, dict) else None!r}): give a folder that save_pretrained wrote")
-    items = read_json(folder/'items.json')
-    if fingerprint(items) != config.get('items'): raise InputError(f"{folder/'items.json'} is not the catalogue that the model was trained on: restore the folder as a whole")
-    try: tensors = load_file(folder/'model.safetensors')
-    except FileNotFoundError: raise InputError(f"{folder/'model.safetensors'} does not exist: restore the folder as a whole") from None
-    except SafetensorError as e: raise InputError(f"{folder/'model.safetensors'} is damaged ({e}): restore the folder as a whole") from None
-    return config,items,tensors
+    folder,mend = settled(folder),'restore the folder as a whole'; file,numbers = folder/'config.json',folder/'model.safetensors'; config = read_json(file)
+    check_format(config, 'llmcfsr-model-1', file, 'a model of this package', 'give a folder that save_pretrained wrote')
+    if not isinstance(config.get('options'), dict) or not isinstance(config.get('data'), dict): raise InputError(f"{file} lacks what a model is told by (options, data): {mend}")
+    for k in config['options']:
+        if k not in {f.name for f in dataclasses.fields(Options)}: raise InputError(f"{file} has the option {k!r}, which this version ({__version__}) does not know; version {config.get('version')} of llmcfsr wrote it: update llmcfsr")
+    if not unaltered(config): raise InputError(f"{file} was altered after it was written: {mend}")
+    items,labels = read_json(folder/'items.json'),read_json(folder/'labels.json')
+    if not isinstance(items, list) or not all(isinstance(i, str) for i in items) or fingerprint(items) != config.get('items'): raise InputError(f"{folder/'items.json'} is not the catalogue that the model was trained on: {mend}")
+    if not isinstance(labels, dict) or config.get('labels', found := fingerprint(labels)) != found: raise InputError(f"{folder/'labels.json'} does not hold the titles that were written: {mend}")
+    tensors,note = load_tensors(numbers, mend)
+    if note.get('config') != config.get('print'): raise InputError(f"{numbers} belongs to another model than {file.name}: {mend}")
+    n = tensors.get('popularity')
+    if n is None or n.shape != (len(items)+1,) or n.dtype != np.int64: raise InputError(f"{numbers} does not fit {len(items)} items: {mend}")
+    for k,v in tensors.items():
+        if v.dtype.kind == 'f' and not np.isfinite(v).all(): raise InputError(f"{numbers}: {k} holds numbers that are not finite: {mend}")
+    return config,items,labels,tensors
 
 @patch(cls_method=True)
 def from_pretrained(cls:Recommender,
@@ -333,12 +345,11 @@ def from_pretrained(cls:Recommender,
 ):                     # a trained `Recommender`
     "Load a recommender; a damaged or foreign folder is an `InputError` that names the file"
     import torch
-    config,items,tensors = _read_model(folder)
-    rec = cls(**{**config['options'], 'device':device})
+    config,items,labels,tensors = _read_model(folder)
+    try: rec = cls(**{**config['options'], 'device':device})
+    except InputError as e: raise InputError(f"{Path(folder)/'config.json'}: {e}") from None
     rec.items,rec._row,rec.data,rec.table = items,{i:n+1 for n,i in enumerate(items)},config['data'],config.get('table', {})
-    rec.labels = read_json(Path(folder)/'labels.json')
-    if 'popularity' not in tensors or len(tensors['popularity']) != len(items)+1: raise InputError(f"{Path(folder)/'model.safetensors'} does not fit {len(items)} items: restore the folder as a whole")
-    rec.popularity = tensors.pop('popularity')
+    rec.labels,rec.popularity = labels,tensors.pop('popularity')
     state = {k.removeprefix('model.'):torch.from_numpy(v) for k,v in tensors.items()}
     if rec.options.model == 'pop': rec._use(None); return rec
     E = next((v for k,v in state.items() if k.endswith('.E')), None)

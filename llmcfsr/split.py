@@ -7,7 +7,7 @@ __all__ = ['Split', 'leave_one_out', 'Histories', 'Cases', 'cases', 'in_training
 # %% ../nbs/03_split.ipynb #690456b9
 from dataclasses import dataclass
 import numpy as np
-from .core import InputError, fingerprint, one_of, rng, writing
+from .core import InputError, fingerprint, load_tensors, one_of, rng, save_tensors
 from .interactions import Interactions
 
 # %% ../nbs/03_split.ipynb #22adee72
@@ -138,23 +138,19 @@ class Candidates:
 
     def save(self, path):
         "Store the lists"
-        from safetensors.numpy import save_file
-        with writing(path) as tmp: save_file(dict(user=self.cases.user, target=self.cases.target, negative=self.negative), tmp, metadata=dict(seed=str(self.seed), print=self.print))
+        save_tensors(path, dict(user=self.cases.user, target=self.cases.target, negative=self.negative), dict(seed=str(self.seed), print=self.print))
 
 def load_candidates(
     path,        # what `Candidates.save` wrote
     cases:Cases, # the cases they shall belong to
 )->Candidates:
     "Read stored lists; lists of other cases are an `InputError`"
-    from safetensors import safe_open, SafetensorError
-    try:
-        with safe_open(path, 'np') as f: t,meta = {k:f.get_tensor(k) for k in f.keys()},f.metadata()
-        same = np.array_equal(t['user'], cases.user) and np.array_equal(t['target'], cases.target)
-    except FileNotFoundError: raise InputError(f"{path} does not exist: check the path") from None
-    except (SafetensorError, KeyError) as e: raise InputError(f"{path} holds no candidates ({e}): draw them with draw_candidates") from None
+    t,meta = load_tensors(path, 'check the path, or draw the candidates with draw_candidates')
+    try: same = np.array_equal(t['user'], cases.user) and np.array_equal(t['target'], cases.target); lists,seed,written = t['negative'],int(meta['seed']),meta['print']
+    except (KeyError, ValueError) as e: raise InputError(f"{path} holds no candidates ({e}): draw them with draw_candidates") from None
     if not same: raise InputError(f"{path} holds candidates of other cases: draw them for this data with draw_candidates")
-    if fingerprint(t['user'], t['target'], t['negative']) != meta.get('print'): raise InputError(f"{path} was altered after it was written: draw its candidates again with draw_candidates")
-    return Candidates(cases, t['negative'], int(meta['seed']), meta['print'])
+    if fingerprint(t['user'], t['target'], lists) != written: raise InputError(f"{path} was altered after it was written: draw its candidates again with draw_candidates")
+    return Candidates(cases, lists, seed, written)
 
 # %% ../nbs/03_split.ipynb #c4eb4223
 def outside(

@@ -9,7 +9,7 @@ import dataclasses, functools, json, math, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from .core import InputError, fingerprint, one_of, progress, read_json, seed_torch, writing, write_json
+from .core import InputError, check_format, fingerprint, load_tensors, one_of, progress, read_json, save_tensors, sealed, seed_torch, unaltered, write_json
 from .rowadam import Adam, RowAdam
 
 # %% ../nbs/31_train.ipynb #d5365efd
@@ -153,11 +153,10 @@ def save_run(
     identity:dict, # what the run is, see `identity_of`
 ):
     "Store a run so that the folder is whole at any moment"
-    from safetensors.torch import save_file
     folder = Path(folder); name = f'epoch-{len(run.records)}.safetensors'
-    with writing(folder/name) as tmp: save_file(_tensors(run), tmp)
-    p = run.patience
-    write_json(folder/'run.json', dict(format='llmcfsr-checkpoint-1', tensors=name, identity=identity, best=p.best if p.best_epoch else None, best_epoch=p.best_epoch, records=run.records))
+    save_tensors(folder/name, _tensors(run)); p = run.patience
+    note = dict(format='llmcfsr-checkpoint-1', tensors=name, identity=identity, best=p.best if p.best_epoch else None, best_epoch=p.best_epoch, records=run.records)
+    write_json(folder/'run.json', sealed(note))
     for old in (*folder.glob('epoch-*.safetensors'), *folder.glob('.epoch-*.tmp')):
         if old.name != name: old.unlink(missing_ok=True)
 
@@ -186,14 +185,14 @@ def load_run(
     identity:dict, # what it is
 ):
     "Go back to the last finished epoch; a checkpoint of another run is an `InputError`"
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    folder = Path(folder); kept = read_json(folder/'run.json')
-    if not isinstance(kept, dict) or kept.get('format') != 'llmcfsr-checkpoint-1': raise InputError(f"{folder/'run.json'} is not a checkpoint of this version: give another folder")
+    folder = Path(folder); kept,mend = read_json(folder/'run.json'),'remove the folder and train anew'
+    check_format(kept, 'llmcfsr-checkpoint-1', folder/'run.json', 'a checkpoint', 'give another folder')
+    if not unaltered(kept) or not {'identity', 'tensors', 'records', 'best', 'best_epoch'} <= kept.keys(): raise InputError(f"{folder/'run.json'} is damaged or was altered: {mend}")
     for k,v in identity.items():
         if kept['identity'].get(k) != v: raise InputError(f"the checkpoint in {folder} belongs to another run: its {k} is {kept['identity'].get(k)!r}, here it is {v!r}; repeat the old setting or give another folder")
-    try: _restore(run, load_file(folder/kept['tensors']))
-    except (SafetensorError, FileNotFoundError, RuntimeError, ValueError, KeyError) as e: raise InputError(f"{folder/kept['tensors']} is missing or damaged ({e}): remove the folder and train anew") from None
+    tensors,_ = load_tensors(folder/kept['tensors'], mend, 'pt')
+    try: _restore(run, tensors)
+    except (RuntimeError, ValueError, KeyError) as e: raise InputError(f"{folder/kept['tensors']} does not fit the model ({e}): {mend}") from None
     run.records = kept['records']; p = run.patience
     p.epoch,p.best_epoch,p.best = len(run.records),kept['best_epoch'],-math.inf if kept['best'] is None else kept['best']
 
