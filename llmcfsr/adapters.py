@@ -69,13 +69,18 @@ def load_adapter(
 )->TextEncoder:
     "The encoder with a stored adapter; one that was made for another base is refused"
     from peft import PeftModel
+    from safetensors import SafetensorError
     if adapter_print(encoder): raise InputError(f"encoder {encoder.name!r} carries an adapter already: load the encoder anew")
     note = read_json(Path(folder)/'llmcfsr.json')
+    if not isinstance(note, dict) or not {'base', 'adapter', 'encoder'} <= note.keys() or not (Path(folder)/'adapter_model.safetensors').is_file(): raise InputError(f"{folder} is not an adapter that save_adapter wrote: it needs llmcfsr.json and adapter_model.safetensors")
     if note['base'] != base_print(encoder):
         raise InputError(f"the adapter in {folder} was made for {note['encoder']!r} ({note['base']}), not for {encoder.name!r} ({base_print(encoder)}): load that encoder with the same pooling and max_tokens")
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)
-        return replace(encoder, model=PeftModel.from_pretrained(encoder.model, folder).eval())
+        try: tuned = replace(encoder, model=PeftModel.from_pretrained(encoder.model, folder).eval())
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as e: raise InputError(f"the adapter in {folder} is damaged ({str(e).strip().splitlines()[0][:160] if str(e).strip() else type(e).__name__}): save it again") from None
+    if adapter_print(tuned) != note['adapter']: raise InputError(f"the adapter in {folder} was altered after it was written: save it again")
+    return tuned
 
 # %% ../nbs/13_adapters.ipynb #613af98d
 def set_adapter(

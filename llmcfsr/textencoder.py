@@ -270,7 +270,8 @@ def _read(where, dtype, more, **kwargs):
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
     if os.environ.get('LLMCFSR_PROGRESS') == '0': logging.disable_progress_bar()
-    return AutoTokenizer.from_pretrained(where, **kwargs), AutoModel.from_pretrained(where, dtype=dtype, use_safetensors=True, **more, **kwargs)
+    safe = dict(trust_remote_code=False)                             # a folder's own code is never run, nor asked about
+    return AutoTokenizer.from_pretrained(where, **safe, **kwargs), AutoModel.from_pretrained(where, dtype=dtype, use_safetensors=True, **safe, **more, **kwargs)
 
 # %% ../nbs/12_textencoder.ipynb #f575e584
 def load_encoder(
