@@ -2,14 +2,15 @@
 
 # %% auto #0
 __all__ = ['TrainConfig', 'adam', 'train_step', 'peak_rss_mib', 'epochs', 'Patience', 'Run', 'snapshot', 'save_run',
-           'identity_of', 'load_run', 'fit']
+           'identity_of', 'load_run', 'Watcher', 'scalars', 'tensorboard', 'fit']
 
 # %% ../nbs/31_train.ipynb #ce70fa66
 import dataclasses, functools, json, math, sys, time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 import torch
-from .core import InputError, check_format, fingerprint, load_tensors, one_of, progress, read_json, save_tensors, sealed, seed_torch, unaltered, write_json
+from .core import InputError, check_format, fingerprint, load_tensors, one_of, progress, read_json, save_tensors, sealed, seed_torch, unaltered, write_json, log, writing
 from .rowadam import Adam, RowAdam
 
 # %% ../nbs/31_train.ipynb #d5365efd
@@ -196,6 +197,36 @@ def load_run(
     run.records = kept['records']; p = run.patience
     p.epoch,p.best_epoch,p.best = len(run.records),kept['best_epoch'],-math.inf if kept['best'] is None else kept['best']
 
+# %% ../nbs/31_train.ipynb #c27087a0
+class Watcher(Protocol):
+    "What `fit` takes as `on_epoch`: any function of the records so far, called after each epoch"
+    def __call__(self, records:list): ...
+
+def scalars(
+    record:dict, # of one epoch
+)->dict:         # tag -> number
+    "The numbers of an epoch under flat names, as trackers want them"
+    flat = {f'{part}/{k}':v for part in ('loss', 'valid') for k,v in record[part].items()}
+    return {**flat, 'seconds/train':record['train_seconds'], 'seconds/valid':record['valid_seconds'], **({} if record.get('peak_rss_mib') is None else {'memory/peak_rss_mib':record['peak_rss_mib']})}
+
+# %% ../nbs/31_train.ipynb #36277089
+def tensorboard(
+    folder, # where the event files go; `tensorboard --logdir` reads it
+)->Watcher: # for `on_epoch`
+    "A `Watcher` that keeps the numbers of each epoch as TensorBoard scalars; a blank or an @ in a name becomes _"
+    import importlib.util, re
+    if importlib.util.find_spec('tensorboard') is None: raise InputError("TensorBoard files need tensorboard: pip install 'llmcfsr[tensorboard]', or leave them out (history.jsonl holds the same numbers)")
+    kept = []
+    def watch(records):
+        if not kept:
+            from torch.utils.tensorboard import SummaryWriter
+            kept.extend([SummaryWriter(str(folder), purge_step=1), 0])
+        writer,done = kept
+        for r in records[done:]:
+            for tag,v in scalars(r).items(): writer.add_scalar(re.sub(r'[^\w./-]', '_', tag), v, r['epoch'])
+        kept[1] = len(records); writer.flush()
+    return watch
+
 # %% ../nbs/31_train.ipynb #2d610ac9
 def _begin(model, config, checkpoint, resume, identity):
     "A fresh run, or the stored one"
@@ -222,17 +253,18 @@ def fit(
     config:TrainConfig=TrainConfig(), # options
     checkpoint=None,    # folder to store the run in after each epoch
     resume:bool=False,  # go on with the run in `checkpoint`, if there is one
-    on_epoch=None,      # called with the records so far after each epoch
+    on_epoch=None,      # a `Watcher`, or a list of them
 )->list:                # one record an epoch; the model is left in its best state, ready for use
     "Train until validation stops getting better (@eq-patience), and keep the best state"
     identity = identity_of(model, loader, objective, config) if checkpoint else {}
-    run = _begin(model, config, checkpoint, resume, identity); done = len(run.records)
+    run = _begin(model, config, checkpoint, resume, identity); done = len(run.records); watchers = [on_epoch] if callable(on_epoch) else list(on_epoch or ())
     with progress(desc='train', total=max(0, config.epochs-done)*len(loader), unit='step') as bar:
         for record in () if run.patience.over else epochs(model, loader, objective, run.optimizer, config, start=done, tick=bar.update):
             _judge(run, record, validate, config.watch)
             bar.set_postfix({'epoch':f"{record['epoch']}/{config.epochs}", 'loss':f"{record['loss']['total']:.4f}", config.watch:f"{run.records[-1]['valid'][config.watch]:.4f}"}, refresh=False)
             if checkpoint: save_run(checkpoint, run, identity)
-            if on_epoch: on_epoch(run.records)
+            log.info('epoch %d of at most %d: loss %.4f, validation %s %.4f, best so far in epoch %d', record['epoch'], config.epochs, record['loss']['total'], config.watch, run.records[-1]['valid'][config.watch], run.patience.best_epoch)
+            for w in watchers: w(run.records)
             if run.patience.over: break
     if isinstance(run.optimizer, RowAdam): run.optimizer.release()
     if run.best: model.load_state_dict(run.best)
