@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'evaluate', 'fitting_scorer', 'versions', 'run_config', 'read_config', 'tidy', 'open_run', 'run', 'store',
-           'figures', 'table', 'text_table', 'markdown_table', 'report', 'load_run', 'read_metrics', 'evaluate_run',
-           'read_runs', 'same_cases', 'compare']
+           'figure_formats', 'figures', 'table', 'text_table', 'markdown_table', 'report', 'load_run', 'read_metrics',
+           'evaluate_run', 'read_runs', 'same_cases', 'compare']
 
 # %% ../nbs/65_experiment.ipynb #07db9eca
 import dataclasses, json, platform, shutil, time
@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
-from .core import InputError, check_format, fingerprint, holding, read_json, remove, settled, write_json, write_text, writing, Shelf
+from .core import InputError, check_format, fingerprint, holding, read_json, remove, log, one_of, settled, write_json, write_text, Shelf
 from .datasets import Dataset, load_dataset
 from .split import leave_one_out, cases, head_tail, draw_candidates
 from .evaluate import rank_cases, user_values, RankTable
-from .longtail import longtail_report, beyond, plot_by_popularity, plot_by_length
+from .longtail import FORMATS, longtail_report, beyond, plot_by_popularity, plot_by_length, save_figure
 from .significance import paired_bootstrap, holm
 from .recommender import Options, Recommender
 
@@ -120,17 +120,21 @@ def run(
     loading=None,     # and its switches
     resume:bool=False,# go on with a run that was broken off
     shelf:Shelf=None, # where item vectors are kept
+    formats=('png',), # of the figures
+    on_epoch=(),      # `Watcher`s of the training
 )->dict:              # the content of `metrics.json`
     "Train, evaluate, and leave a complete run folder"
+    formats = figure_formats(formats)
     with holding(out) as out:
         tidy(out)
         if open_run(out, run_config(dataset, options, source or dataset.name, loading), resume): metrics = read_metrics(out)
         else:
             def keep(records): write_text(out/'history.jsonl', ''.join(json.dumps(r)+'\n' for r in records))
-            rec = Recommender(**dataclasses.asdict(options)).fit(dataset, shelf=shelf, checkpoint=out/'checkpoint', resume=resume, on_epoch=keep)
+            rec = Recommender(**dataclasses.asdict(options)).fit(dataset, shelf=shelf, checkpoint=out/'checkpoint', resume=resume, on_epoch=[keep, *on_epoch])
             keep(rec.records)
             rec.save_pretrained(out/'model')
-            metrics = store(out, dataset, evaluate(rec, dataset))
+            metrics = store(out, dataset, evaluate(rec, dataset), formats)
+            log.info('run folder %s is complete', out)
         shutil.rmtree(out/'checkpoint', ignore_errors=True)
     return metrics
 
@@ -139,28 +143,37 @@ def store(
     out,             # the folder of the run
     dataset:Dataset, # the data
     result:dict,     # from `evaluate`
+    formats=('png',),# of the figures
 )->dict:             # the metrics
     "Write ranks, figures, report and, last of all, `metrics.json`"
     out = Path(out)
     result['full'].save(out/'ranks.parquet', dataset.interactions); result['sampled'].save(out/'ranks_sampled.parquet', dataset.interactions)
     name = read_json(out/'config.json')['options']['model']
-    figures({name:result['full']}, out)
+    figures({name:result['full']}, out, formats)
     write_text(out/'report.md', report(name, dataset, result['metrics']))
     write_json(out/'metrics.json', result['metrics'])
     return result['metrics']
 
+def figure_formats(
+    names, # 'png,svg' or a sequence; png is always among them, since the report shows it
+)->tuple:
+    "The formats figures are written in, checked"
+    names = [n.strip().lower() for n in (names.split(',') if isinstance(names, str) else names)]
+    for n in names: one_of(n, FORMATS, 'figure format')
+    return tuple(dict.fromkeys(['png', *names]))
+
 def figures(
-    tables:dict, # name -> `RankTable`
-    out,         # folder
-)->list:         # the files
+    tables:dict,        # name -> `RankTable`
+    out,                # folder
+    formats=('png',),   # png, svg, pdf
+)->list:                # the files
     "Draw NDCG@10 by popularity of the target and by length of the history"
     from matplotlib import pyplot as plt
     files = []
     for name,plot in (('by_popularity', plot_by_popularity), ('by_length', plot_by_length)):
         fig = plot(tables)
-        with writing(Path(out)/f'{name}.png') as tmp: fig.savefig(tmp, format='png', dpi=120, bbox_inches='tight')
-        plt.close(fig)
-        files.append(Path(out)/f'{name}.png')
+        try: files += [save_figure(fig, Path(out)/f'{name}.{f}') for f in figure_formats(formats)]
+        finally: plt.close(fig)
     return files
 
 # %% ../nbs/65_experiment.ipynb #d78e5926
@@ -234,6 +247,7 @@ def evaluate_run(
     dataset=None,    # other data than the run's own
     device:str='cpu',# where the model shall live
     team=None,       # an `accelerate.PartialState`: processes that were started together share the users; the first writes
+    formats=('png',),# of the figures
 )->dict:             # the metrics
     "Rank again with the stored model and rewrite the tables; the figures of other data go into a folder `evaluation` of the run"
     path = Path(path); config = load_run(path)
@@ -249,7 +263,7 @@ def evaluate_run(
     out = path if own else path/f'evaluation-{data.name}'
     with holding(path):
         if not own: write_json(out/'config.json', {**config, 'data':dict(name=data.name, source=data.name, fingerprint=data.fingerprint)})
-        return store(out, data, result)
+        return store(out, data, result, formats)
 
 # %% ../nbs/65_experiment.ipynb #d1456df6
 def read_runs(

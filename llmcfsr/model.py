@@ -284,14 +284,16 @@ class ModelScorer:
         histories, # list of n arrays of item ids, or `Histories`
     ):             # function of a, b and an array [b-a,V+1], which it fills with the scores of histories a to b-1; `finite` if every one is sure to be
         "Read the histories now, score them by and by"
-        model,was,parts,histories = self.model,self.model.training,[],Histories.of(histories); model.eval(); order = np.argsort(histories.length, kind='stable')
+        model,was,parts,histories = self.model,self.model.training,[],Histories.of(histories); order = np.argsort(histories.length, kind='stable')
+        if was: model.eval()
         try:
             if self.kept is None: self.kept = model.items()
             device = next(iter(v for v in self.kept if v is not None)).device; back = torch.from_numpy(order.argsort()).to(device)
             for a in range(0, len(order), self.batch): parts.append(self._states(histories, order[a:a+self.batch], device))
             h = Views(*(None if v[0] is None else torch.cat(v)[back] for v in zip(*parts))) if parts else self.kept.map(lambda v: v[:0])
-            p = _beside(self.across, model.products(h, self.kept))
-        finally: model.train(was)
+            p = _beside(self.across, model.products(h, self.kept.map(lambda v: v[:0]) if self.across else self.kept))   # their tables are put together once
+        finally:
+            if was: model.train()
         @torch.no_grad()
         def write(a, b, out):
             part,y = Products(p.u[a:b], p.x, p.gamma, tuple((s[a:b], g[a:b], x) for s,g,x in p.gates)),torch.from_numpy(out)
