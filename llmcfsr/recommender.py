@@ -2,19 +2,23 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'NEEDS_TEXT', 'NEGATIVES', 'BACKBONES', 'Options', 'check_options', 'negatives', 'make_options',
-           'item_vectors', 'model_config', 'make_model', 'make_objective', 'validator', 'train_model', 'Recommender']
+           'item_vectors', 'model_config', 'make_model', 'make_objective', 'validator', 'train_model', 'Recommender',
+           'best_items']
 
 # %% ../nbs/64_recommender.ipynb #8c5012a4
-import dataclasses, functools, time
+import dataclasses, functools, json, logging, time
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
-from .core import InputError, check_format, load_tensors, one_of, fingerprint, progress, save_tensors, sealed, seed_torch, settled, unaltered, read_json, write_json, writing_folder, Shelf
+from .core import InputError, check_format, load_tensors, one_of, fingerprint, progress, save_tensors, sealed, seed_torch, settled, unaltered, read_json, write_json, writing_folder, Shelf, write_text
 from .datasets import Dataset, from_frames
 from .split import leave_one_out, popularity, cases, head_tail
 from .evaluate import rank_cases
 from .longtail import longtail_report
+from .filters import item_mask
+from .growth import KnownUsers
+from .catalog import read_attributes
 
 # %% ../nbs/64_recommender.ipynb #4834c09e
 MODELS = dict(zip(('llm-cfsr', 'llm-esr', 'llm-init', 'sasrec', 'gru4rec', 'bert4rec', 'pop'),
@@ -194,6 +198,8 @@ class Recommender:
         self.options = make_options(**options)
         self.model = self.scorer = self.items = self.popularity = None
         self.records,self.seconds,self.data,self.table,self.labels = [],{},{},{},{}
+        self.attributes = self.known = self.words = self.adapter = self._E = self._reader = None  # of the items; histories; what is needed to embed more texts
+        self.n_trained,self._index = 0,{}
 
     def fit(self,
         data,         # a `Dataset`, or a frame with the columns user, item and, if known, time
@@ -209,7 +215,7 @@ class Recommender:
         self.seconds['embed'] = time.perf_counter()-start; start = time.perf_counter()
         E = None if table is None else table.E
         self.table = {} if table is None else table.how
-        self._know(dataset, popularity(split))
+        self._know(dataset, popularity(split)); self._keep(table); del table
         if self.options.model=='pop': self._use(None)
         else:
             model = make_model(self.options, dataset.interactions.n_items, E).to(self.options.device)
@@ -228,14 +234,27 @@ def _know(self:Recommender, dataset, counts):
     self.items = [str(i) for i in dataset.interactions.items[1:]]
     self._row = {i:n+1 for n,i in enumerate(self.items)}
     self.popularity = np.asarray(counts, np.int64)
-    self.data = dict(name=dataset.name, fingerprint=dataset.fingerprint)
+    self.data,self.n_trained,self._index,self.known = dict(name=dataset.name, fingerprint=dataset.fingerprint),len(self.items),{},KnownUsers.of(dataset.interactions)
+    self.attributes = None if dataset.catalog is None else list(dataset.catalog.attrs)
     if dataset.catalog is not None: self.labels = {i:str(t) for i,a in zip(self.items, dataset.catalog.attrs[1:]) if (t := a.get('title') or a.get('name'))}
+
+@patch
+def _keep(self:Recommender, table):
+    "Remember the text vectors, and what is needed to make more of them; the encoder itself is opened again when it is wanted"
+    self._E,self.words,self.adapter,self._reader = None,None,None,None
+    if table is None: return
+    from llmcfsr.growth import adapter_files
+    from llmcfsr.itemtable import WordCounts
+    self._E = table.E
+    if isinstance(table.reader, WordCounts): self.words = table.reader
+    elif table.how.get('adapter') and table.reader is not None: self.adapter = adapter_files(table.reader)
 
 @patch
 def _use(self:Recommender, model):
     "Put a trained model, or popularity alone, behind the scorer"
     from llmcfsr.baselines.popularity import Popularity
     self.model = model
+    if model is not None and model.views.se is not None: self._E = None                             # the model holds them
     if model is None: self.scorer = Popularity(self.popularity)
     else:
         from llmcfsr.model import ModelScorer
@@ -245,14 +264,19 @@ def _use(self:Recommender, model):
 @patch
 def rows(self:Recommender,
     histories, # list of lists of source ids, oldest first
+    unknown:str='error', # ids that are not in the catalogue: 'error' or 'skip'
 )->list:       # list of int32 arrays of row numbers
     "Histories of source ids as row numbers of the tables"
     if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
     if isinstance(histories, str) or any(isinstance(h, str) for h in histories): raise InputError("histories must be a list of lists of item ids, such as [['50', '172'], ['1']]")
+    row,out = self._row,[]
     for h in histories:
-        for i in h:
-            if str(i) not in self._row: raise InputError(f"item {str(i)!r} of a history is not in the catalogue of {len(self.items)} items of data set {self.data.get('name')!r}: give ids as they stand in the data")
-    return [np.array([self._row[str(i)] for i in h], np.int32) for h in histories]
+        at = [row.get(i) if isinstance(i, str) else row.get(str(i)) for i in h]
+        if None in at:
+            if unknown != 'skip': raise InputError(f"item {str(list(h)[at.index(None)])!r} of a history is not in the catalogue of {len(self.items)} items of data set {self.data.get('name')!r}: give ids as they stand in the data, or unknown='skip'")
+            at = [n for n in at if n is not None]
+        out.append(np.array(at, np.int32))
+    return out
 
 # %% ../nbs/64_recommender.ipynb #707b21e6
 @patch
@@ -267,21 +291,124 @@ def scores(self:Recommender,
     out[[n for n,r in enumerate(rows) if not len(r)]] = self.popularity[1:]
     return out
 
+# %% ../nbs/64_recommender.ipynb #2a879094
+def best_items(
+    scorer,       # with `scores`, or a `reader` as `ModelScorer` has
+    histories,    # list of n int arrays of rows, none empty
+    k:int,        # length of the lists
+    exclude_seen:bool=True, # leave out the items of the history
+    columns=None, # rows that may be listed, ascending; all if None
+    most:int=2**22, # scores held at once
+)->tuple:         # int64 [n,k] rows, best first, 0 where nothing is left; float32 [n,k] their scores
+    "The `k` best items after each history; of equal scores the earlier row comes first"
+    import torch
+    from llmcfsr.evaluate import strike
+    from llmcfsr.ranking import first_k
+    from llmcfsr.split import Histories
+    n,width = len(histories),scorer.n_items+1; size = max(1, min(n, most//width)); y = np.empty((size, width), np.float32); room = torch.empty(size, width) if columns is None else None
+    at,score,had = np.zeros((n, k), np.int64),np.full((n, k), -np.inf, np.float32),Histories.of(histories); keep = None if columns is None else torch.from_numpy(np.append(0, columns))
+    write = scorer.reader(had) if n and hasattr(scorer, 'reader') else None
+    for a in range(0, n, size):
+        b = min(a+size, n); part = y[:b-a]; own = had.newest(np.arange(a, b), len(had.item))
+        if write: write(a, b, part)
+        else: part[:] = scorer.scores(list(own))
+        part[:,0] = -np.inf; p = torch.from_numpy(part)
+        if exclude_seen: strike(p, own, np.zeros(b-a, np.int64))
+        if keep is not None: p = p[:,keep]
+        best = first_k(p, k, None if room is None else room[:b-a]); score[a:b] = p.gather(1, best).numpy()
+        at[a:b] = (best if keep is None else keep[best]).numpy()
+    return at,score
+
+# %% ../nbs/64_recommender.ipynb #51712fca
+@patch
+def _asked(self:Recommender, histories, users, unknown):
+    "Rows of the histories that are asked for, and how many ids were skipped"
+    if (histories is None) == (users is None): raise InputError("recommend needs histories, or users=, and not both: such as recommend([['50', '172']]) or recommend(users=['196'])")
+    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    if users is None: histories = [h if isinstance(h, str) else list(h) for h in histories]; rows = self.rows(histories, unknown); return rows,sum(map(len, histories))-sum(map(len, rows))
+    if isinstance(users, str): raise InputError(f"users must be a list of user ids, such as users=[{users!r}]")
+    return [self._users().history(u) for u in users],0
+
+@patch
+def _users(self:Recommender):
+    "The known users, or an `InputError` that says how to make them known"
+    if self.known is None: raise InputError("no histories of users are known: the model was saved without them; give histories, take them in with add_interactions, or save with save_pretrained(folder, histories=True)")
+    return self.known
+
+@patch
+def _columns(self:Recommender, exclude, where, unknown):
+    "Rows that may be listed, None for all, and how many ids were skipped"
+    if isinstance(exclude, str): raise InputError(f"exclude must be a list of item ids, such as exclude=[{exclude!r}]")
+    exclude = [str(i) for i in exclude]; lost = [i for i in exclude if i not in self._row]
+    if lost and unknown != 'skip': raise InputError(f"item {lost[0]!r} of exclude is not in the catalogue of {len(self.items)} items: give ids as they stand in the data, or unknown='skip'")
+    if where is None and not exclude: return None,0
+    if where is not None and self.attributes is None: raise InputError("where asks for attributes of items and none are known: train on data with item text, or save the model again with this version")
+    mask = np.arange(len(self.items)+1) > 0 if where is None else item_mask(self.attributes, where, self._index)
+    mask[[self._row[i] for i in exclude if i in self._row]] = False
+    return np.flatnonzero(mask),len(lost)
+
+# %% ../nbs/64_recommender.ipynb #4728860d
 @patch
 def recommend(self:Recommender,
-    histories,         # list of lists of source ids, oldest first
-    k:int=10,          # length of each list
+    histories=None,         # list of lists of source ids, oldest first; an empty one gets what is popular
+    k:int=10,               # length of each list
     exclude_seen:bool=True, # leave out the items of the history
-)->pd.DataFrame:       # columns history (its number), rank (from 1), item, score
-    "The `k` items with the highest scores for each history; of equal scores the earlier item of the catalogue comes first"
-    if k < 1: raise InputError(f"k={k} must be at least 1")
-    rows,scores = self.rows(histories),self.scores(histories)
-    tables = []
-    for n,(r,s) in enumerate(zip(rows, scores)):
-        if exclude_seen: s[r-1] = -np.inf
-        best = np.argsort(-s, kind='stable')[:k]; best = best[np.isfinite(s[best])]
-        tables.append(pd.DataFrame(dict(history=n, rank=np.arange(1, len(best)+1), item=[self.items[i] for i in best], score=s[best])))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(dict(history=[], rank=[], item=[], score=[]))
+    *,
+    users=None,             # in place of histories: ids of known users; all that is known of them counts, test rows too
+    exclude=(),             # source ids that are never recommended
+    where=None,             # {field: value or values} that recommended items have, or a function of their attributes that says so
+    unknown:str='error',    # ids that are not in the catalogue: 'error', or 'skip', which counts them in `attrs['skipped']`
+)->pd.DataFrame:            # columns history (its number), user if users are given, rank (from 1), item, score
+    "The `k` items with the highest scores for each history; of equal scores the earlier item of the catalogue comes first. Lists are shorter where fewer items are left"
+    one_of(unknown, ('error', 'skip'), 'unknown')
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1: raise InputError(f"k={k} must be a whole number of at least 1")
+    rows,skipped = self._asked(histories, users, unknown); columns,more = self._columns(exclude, where, unknown); size = min(int(k), len(self.items))
+    at,score,some = np.zeros((len(rows), size), np.int64),np.zeros((len(rows), size), np.float32),np.array([len(r) > 0 for r in rows], bool)
+    at[some],score[some] = best_items(self.scorer, [r for r in rows if len(r)], size, exclude_seen, columns)
+    if not some.all():
+        from llmcfsr.baselines.popularity import Popularity
+        at[~some],score[~some] = best_items(Popularity(self.popularity), [np.array([1])], size, False, columns)
+    who,rank = np.nonzero(at)
+    out = pd.DataFrame(dict(history=who, rank=rank+1, item=np.array(['', *self.items], object)[at[who,rank]], score=score[who,rank]))
+    if users is not None: out.insert(1, 'user', np.array([str(u) for u in users], object)[who])
+    if unknown == 'skip':
+        out.attrs['skipped'] = skipped+more
+        if skipped+more: logging.getLogger('llmcfsr').warning('%d ids that are not in the catalogue were skipped', skipped+more)
+    return out
+
+# %% ../nbs/64_recommender.ipynb #54123587
+@patch(as_prop=True)
+def vectors(self:Recommender)->np.ndarray:
+    "Text vectors float32 [V+1,M] of all items, None for a model without text"
+    se = None if self.model is None else self.model.views.se
+    return self._E if se is None else se.E.detach().cpu().numpy()
+
+@patch
+def _item_vectors(self:Recommender, by):
+    "Vectors of all items, of length one"
+    import torch
+    from llmcfsr.itemtable import unit_rows
+    if by == 'text':
+        if self.vectors is None: raise InputError(f"model {self.options.model!r} knows no item text: take by='model', or a model that reads text")
+        return unit_rows(self.vectors)
+    if self.model is None: raise InputError(f"model {self.options.model!r} has no vectors of items: it only counts; take a model that learns some")
+    with torch.no_grad(): return unit_rows(self.model.eval().items().cat().cpu().numpy())
+
+@patch
+def similar_items(self:Recommender,
+    items,       # source ids, or one
+    k:int=10,    # how many for each
+    by:str=None, # 'text' (what is written about them) or 'model' (what it has learned); text where it is known if None
+    where=None,  # as in `recommend`
+)->pd.DataFrame: # columns query, rank (from 1), item, score (the cosine)
+    "The items that are most alike, never the item itself; of equal cosines the earlier item of the catalogue comes first"
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1: raise InputError(f"k={k} must be a whole number of at least 1")
+    queries = [str(i) for i in ([items] if isinstance(items, (str, int, np.integer)) else items)]; rows = np.array([r[0] for r in self.rows([[q] for q in queries])], np.int64)
+    X = self._item_vectors(one_of(by or ('model' if self.vectors is None else 'text'), ('text', 'model'), 'by'))
+    class Cosine: n_items = len(self.items); scores = staticmethod(lambda histories: X[[h[0] for h in histories]]@X.T)
+    at,score = best_items(Cosine, [np.array([r]) for r in rows], min(int(k), len(self.items)), True, self._columns((), where, 'error')[0])
+    who,rank = np.nonzero(at)
+    return pd.DataFrame(dict(query=np.array(queries, object)[who], rank=rank+1, item=np.array(['', *self.items], object)[at[who,rank]], score=score[who,rank]))
 
 # %% ../nbs/64_recommender.ipynb #ac822bde
 @patch
@@ -306,15 +433,33 @@ def states(self:Recommender,
 
 # %% ../nbs/64_recommender.ipynb #ce0cbf29
 @patch
+def _text_side(self:Recommender):
+    "Tensors of the text side that the model does not hold"
+    out = {} if self._E is None else dict(E=self._E)
+    if self.words is not None: out['idf'] = self.words.idf
+    if self.words is not None and self.words.axes is not None: out['axes'] = self.words.axes.astype('f4')
+    return {k:np.ascontiguousarray(v) for k,v in out.items()}
+
+@patch
 def save_pretrained(self:Recommender,
     folder, # where to; an old folder of that name is replaced as a whole
+    histories:bool=False, # write the histories of known users too, which are personal data
 ):
-    "Write `config.json`, `items.json`, `labels.json` and `model.safetensors`"
+    "Write `config.json`, `items.json`, `labels.json`, `model.safetensors`, and what new items need"
+    from llmcfsr.growth import attribute_lines, flat
     if self.items is None: raise InputError("the recommender is not trained: there is nothing to save yet")
     tensors = {} if self.model is None else {f'model.{k}':np.ascontiguousarray(v.detach().cpu().numpy()) for k,v in self.model.state_dict().items()}
-    config = sealed(dict(format='llmcfsr-model-1', version=__version__, options=dataclasses.asdict(self.options), data=self.data, table=self.table,
-        n_items=len(self.items), items=fingerprint(self.items), labels=fingerprint(self.labels)))
+    known,text = self._users() if histories else None,self._text_side()
     with writing_folder(folder) as tmp:
+        if self.attributes is not None: write_text(tmp/'item_attributes.jsonl', attribute_lines(self.items, self.attributes[1:]))
+        if self.words is not None: write_json(tmp/'words.json', list(self.words.words))
+        for name,content in (self.adapter or {}).items(): (tmp/'adapter').mkdir(exist_ok=True); (tmp/'adapter'/name).write_bytes(content)
+        if histories: write_json(tmp/'users.json', known.users)
+        beside = {p.relative_to(tmp).as_posix():fingerprint(p.read_bytes()) for p in sorted(tmp.rglob('*')) if p.is_file()}
+        config = sealed(dict(format='llmcfsr-model-1', version=__version__, options=dataclasses.asdict(self.options), data=self.data, table=self.table,
+            n_items=len(self.items), n_trained=self.n_trained, items=fingerprint(self.items), labels=fingerprint(self.labels), beside=beside))
+        if text: save_tensors(tmp/'text.safetensors', text, dict(config=config['print']))
+        if histories: save_tensors(tmp/'histories.safetensors', flat(known), dict(config=config['print']))
         save_tensors(tmp/'model.safetensors', {'popularity':self.popularity, **tensors}, dict(config=config['print']))
         write_json(tmp/'items.json', self.items); write_json(tmp/'labels.json', self.labels); write_json(tmp/'config.json', config)
 
@@ -336,8 +481,35 @@ def _read_model(folder):
     if n is None or n.shape != (len(items)+1,) or n.dtype != np.int64: raise InputError(f"{numbers} does not fit {len(items)} items: {mend}")
     for k,v in tensors.items():
         if v.dtype.kind == 'f' and not np.isfinite(v).all(): raise InputError(f"{numbers}: {k} holds numbers that are not finite: {mend}")
+    for name,want in config.get('beside', {}).items():
+        if not (folder/name).is_file() or fingerprint((folder/name).read_bytes()) != want: raise InputError(f"{folder/name} is missing or was altered after it was written: {mend}")
     return config,items,labels,tensors
 
+@patch
+def _read_more(self:Recommender, folder, config):
+    "What a folder holds besides the model, each part where it is there"
+    from llmcfsr.itemtable import WordCounts
+    V,there,damaged = len(self.items),lambda name: (folder/name).exists(),lambda name: InputError(f"{folder/name} does not fit {len(self.items)} items: restore the folder as a whole")
+    if there('item_attributes.jsonl'):
+        a = read_attributes(folder/'item_attributes.jsonl')
+        if list(a) != self.items: raise damaged('item_attributes.jsonl')
+        self.attributes = [{}, *a.values()]
+    def tensors(name):
+        found,note = load_tensors(folder/name, 'restore the folder as a whole')
+        if note.get('config') != config: raise damaged(name)
+        return found
+    text = tensors('text.safetensors') if there('text.safetensors') else {}
+    if 'E' in text and len(text['E']) != V+1: raise damaged('text.safetensors')
+    self._E = text.get('E')
+    for name,beside in (('text.safetensors', 'words.json'), ('histories.safetensors', 'users.json')):
+        if there(beside) and not there(name): raise InputError(f"{folder/name} does not exist: restore the folder as a whole")
+    if there('words.json'): self.words = WordCounts(tuple(read_json(folder/'words.json')), text['idf'], text.get('axes'))
+    if there('adapter'): self.adapter = {p.name:p.read_bytes() for p in sorted((folder/'adapter').iterdir())}
+    if there('histories.safetensors'):
+        self.known = KnownUsers(read_json(folder/'users.json'), **tensors('histories.safetensors'))
+        if len(self.known.start) != len(self.known.users)+1 or self.known.item.max(initial=0) > V: raise damaged('histories.safetensors')
+
+# %% ../nbs/64_recommender.ipynb #681747f2
 @patch(cls_method=True)
 def from_pretrained(cls:Recommender,
     folder,            # what `save_pretrained` wrote
@@ -349,7 +521,7 @@ def from_pretrained(cls:Recommender,
     try: rec = cls(**{**config['options'], 'device':device})
     except InputError as e: raise InputError(f"{Path(folder)/'config.json'}: {e}") from None
     rec.items,rec._row,rec.data,rec.table = items,{i:n+1 for n,i in enumerate(items)},config['data'],config.get('table', {})
-    rec.labels,rec.popularity = labels,tensors.pop('popularity')
+    rec.labels,rec.popularity,rec.n_trained = labels,tensors.pop('popularity'),config.get('n_trained', len(items)); rec._read_more(Path(folder), config.get('print'))
     state = {k.removeprefix('model.'):torch.from_numpy(v) for k,v in tensors.items()}
     if rec.options.model == 'pop': rec._use(None); return rec
     E = next((v for k,v in state.items() if k.endswith('.E')), None)
@@ -358,3 +530,67 @@ def from_pretrained(cls:Recommender,
     except RuntimeError as e: raise InputError(f"{Path(folder)/'model.safetensors'} does not fit its config.json ({str(e).splitlines()[1].strip() if len(str(e).splitlines())>1 else e}): restore the folder as a whole") from None
     rec._use(model.to(device))
     return rec
+
+# %% ../nbs/64_recommender.ipynb #3db68901
+def _refuse_growth(rec):
+    "A model that cannot take in items says why"
+    if rec.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    if rec.options.model not in NEEDS_TEXT: raise InputError(f"model {rec.options.model!r} reads no item text, so it cannot tell what a new item is: take one that does ({', '.join(NEEDS_TEXT)}), or train again with the item")
+    if rec.vectors is None: raise InputError("the text vectors of the items are not known: the model was saved without them, or never read text; train it again with this version")
+
+@patch
+def add_items(self:Recommender,
+    items,        # frame with item_id and any attributes (title, ...), or a list of such dictionaries
+    vectors=None, # float32 [n,M] their text vectors, for a table that was made elsewhere; embedded here if None
+):                # self
+    "Take in new items by their text, all of them or, with an `InputError`, none; nothing is trained (@eq-growth-near)"
+    from llmcfsr.growth import grow, neighbour_mean, open_reader, read_items, read_texts, template_of
+    _refuse_growth(self); new = read_items(items, self._row); old = slice(1, self.n_trained+1); known = self.vectors
+    if vectors is None:
+        template = template_of(self.table)
+        if self._reader is None: self._reader = open_reader(self.table, self.words, self.adapter)
+        E = read_texts(self._reader, template, new)
+    else: E = np.asarray(vectors, np.float32)
+    if E.shape != (len(new), known.shape[1]) or not np.isfinite(E).all(): raise InputError(f"vectors of {len(new)} new items must be finite, of shape {(len(new), known.shape[1])}; these have shape {E.shape}")
+    co = self.model.views.co
+    ids = None if co is None else neighbour_mean(known[old], co.weight.detach().cpu().numpy()[old], E, weight=self.popularity[old])
+    grow(self.model, E, ids, self.n_trained)
+    if self._E is not None: self._E = np.concatenate([self._E, E])
+    self.items = [*self.items, *new]; self._row = {i:n+1 for n,i in enumerate(self.items)}; self.popularity = np.append(self.popularity, np.zeros(len(new), np.int64))
+    if self.attributes is not None: self.attributes = [*self.attributes, *new.values()]
+    self.labels = {**self.labels, **{i:str(t) for i,a in new.items() if (t := a.get('title') or a.get('name'))}}; self._index = {}
+    self._use(self.model)
+    return self
+
+# %% ../nbs/64_recommender.ipynb #a1b31e86
+@patch
+def add_interactions(self:Recommender,
+    frame,               # columns user, item and, if known, time; or a list of such dictionaries
+    unknown:str='error', # items that are not in the catalogue: 'error', or 'skip'
+    **columns,           # other names of the columns: user=, item=, time=
+):                       # self
+    "Take in what people took since, new people included: histories grow, nothing is trained, popularity stays that of training"
+    from llmcfsr.growth import fold_in
+    from llmcfsr.interactions import interactions_frame
+    one_of(unknown, ('error', 'skip'), 'unknown')
+    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    frame = frame if isinstance(frame, pd.DataFrame) else pd.DataFrame(list(frame)); f = interactions_frame(frame, **columns); row = f['item'].map(self._row)
+    lost = row.isna().to_numpy()
+    if lost.any() and unknown == 'error': raise InputError(f"row {int(lost.argmax())} of the new interactions: item {f['item'].iloc[int(lost.argmax())]!r} is not in the catalogue of {len(self.items)} items: add_items first, or say unknown='skip'")
+    if lost.any(): logging.getLogger('llmcfsr').warning('%d interactions with items that are not in the catalogue were skipped', int(lost.sum()))
+    timed = (columns.get('time', 'time') or '') in frame; f,row = f[~lost],row[~lost].to_numpy(np.int64)
+    self.known = KnownUsers() if self.known is None else self.known
+    fold_in(self.known, f['user'].to_numpy(object), row, f['time'].to_numpy(np.int64) if timed else None)
+    return self
+
+@patch(as_prop=True)
+def users(self:Recommender)->list:
+    "Source ids of the known users"
+    return list(self._users().users)
+
+@patch
+def history(self:Recommender,
+    user, # source id
+)->list:  # source ids of items
+    "All that is known of a user, oldest first"
+    return [self.items[n-1] for n in self._users().history(user)]
