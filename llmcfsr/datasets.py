@@ -41,7 +41,7 @@ def join(
 )->Dataset:
     "Fit interactions and attributes together and check the whole"
     one_of(missing_text, ('error', 'empty'), 'missing_text'); one_of(unseen_items, ('error', 'drop', 'keep'), 'unseen_items')
-    seen = set(frame['item']); cold = [k for k in attributes or () if k not in seen] if unseen_items != 'drop' else []
+    seen = set(pd.unique(frame['item'])); cold = [k for k in attributes or () if k not in seen] if unseen_items != 'drop' else []
     if cold and unseen_items == 'error':
         hint = ' (no id of the text occurs in the interactions: are they the same ids?)' if len(cold) == len(attributes) else ''
         raise InputError(f"{source}: {len(cold)} of {len(attributes)} items have text and no interaction, the first is {cold[0]!r}{hint}: mend the ids, or say unseen_items='drop' or 'keep' (--unseen-items on the command line)")
