@@ -2,20 +2,22 @@
 
 # %% auto #0
 __all__ = ['GENRES', 'ML_URL', 'ML_SIZE', 'WHEEL', 'WHEEL_SHA256', 'SOURCES', 'FAILURES', 'KNOWN', 'Dataset', 'join',
-           'from_frames', 'read_folder', 'save_dataset', 'split_title', 'read_grouplens', 'read_atomic',
-           'take_from_wheel', 'fetch_ml100k', 'load_ml100k', 'load_dataset', 'describe_dataset']
+           'from_frames', 'read_folder', 'save_dataset', 'read_grouplens', 'read_atomic', 'take_from_wheel',
+           'fetch_ml100k', 'load_ml100k', 'load_recipe', 'load_dataset', 'describe_dataset']
 
 # %% ../nbs/09_datasets.ipynb #bfa4a271
-import hashlib, http.client, io, json, os, subprocess, sys, tempfile, urllib.request, zipfile, zlib
-from dataclasses import dataclass
-from functools import cached_property
+import hashlib, http.client, io, json, os, subprocess, sys, tempfile, urllib.request, warnings, zipfile, zlib
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import InputError, cache_folder, fingerprint, one_of, progress, write_text, writing_folder
+from .core import InputError, cache_folder, fingerprint, one_of, progress, read_json, write_json, write_text, writing_folder
 from .interactions import Interactions, as_ids, describe, index_ids, interactions_frame, read_inter
 from .catalog import Catalog, build_catalog, coverage, has_text, read_attributes
 from .split import cases, head_tail, leave_one_out
 from .planted import planted_world
+from .dumps import find_raw, split_title
+from .recipes import MOVIELENS, PAPERS, fetch_raw, get_recipe, prepare
 
 # %% ../nbs/09_datasets.ipynb #f90c572c
 @dataclass(frozen=True)
@@ -102,14 +104,6 @@ ML_URL = 'https://files.grouplens.org/datasets/movielens/ml-100k.zip'
 ML_SIZE = 100_000, 943, 1682         # ratings, users, films
 WHEEL = 'recbole==1.2.1'
 WHEEL_SHA256 = '9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407'
-
-def split_title(
-    title:str, # such as 'Toy Story (1995)'
-)->tuple:      # title and year, None where there is none
-    "Take the year off the end of a film title"
-    title = title.strip().removesuffix('(V)').rstrip()                  # one film is marked as a video behind its year
-    if len(title) > 6 and title.endswith(')') and title[-6] == '(' and title[-5:-1].isdigit(): return title[:-6].strip(), int(title[-5:-1])
-    return title, None
 
 def _film(title, year, genres):
     "Attributes of a film, without those it has not"
@@ -211,16 +205,40 @@ def load_ml100k(folder=None)->Dataset:
     seen = set(frame['item'])
     return join('ml-100k', frame, {k:v for k,v in attributes.items() if k in seen}, missing_text='empty', source=str(folder))
 
+# %% ../nbs/09_datasets.ipynb #c81f46ae
+def _stamp(recipe, raw):
+    "What the raw files are: names, sizes, times"
+    paths = [find_raw(raw, f.names).path for f in (recipe.reviews, recipe.catalog)]
+    return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in paths]
+
+def load_recipe(
+    name:str,         # of a recipe, such as 'fashion', 'ml-1m' or 'amazon-2018:All_Beauty'
+    raw=None,         # folder or archive with the raw files; `cache_folder()/NAME` if None, where they are fetched to
+    bad:str='error',  # a line of the raw files that does not fit: 'error', or 'skip' to leave it out, counted in report.json
+)->Dataset:
+    "A data set made by its recipe, once"
+    recipe = get_recipe(name); home = cache_folder()/name.replace(':', '_'); kept = home/'prepared'; done = read_json(kept/'report.json') if (kept/'report.json').exists() else {}
+    if done.get('print') != fingerprint(recipe) or raw is not None and done.get('raw') != _stamp(recipe, raw):
+        raw = fetch_raw(recipe, home) if raw is None else raw; frame,attributes,report = prepare(recipe, raw, bad)
+        with writing_folder(kept) as tmp:
+            save_dataset(join(name, frame, attributes, 'empty', source=str(raw)), tmp/'data'); write_json(tmp/'report.json', {**report, 'raw':_stamp(recipe, raw)})
+        if report['check']['differences']: warnings.warn(f"{name} is not what its recipe expects: {'; '.join(report['check']['differences'])} (see {kept/'report.json'})")
+    return replace(read_folder(kept/'data', missing_text='empty'), name=name)
+
 # %% ../nbs/09_datasets.ipynb #9aa3fd84
-KNOWN = {'planted':lambda: (lambda w: Dataset('planted', w.interactions, w.catalog))(planted_world(0)), 'ml-100k':load_ml100k}
+KNOWN = {'planted':lambda raw=None, bad='error': (lambda w: Dataset('planted', w.interactions, w.catalog))(planted_world(0)), 'ml-100k':lambda raw=None, bad='error': load_ml100k(raw),
+         **{name:partial(load_recipe, name) for name in (*PAPERS, 'yelp-open', *MOVIELENS)}}
 
 def load_dataset(
-    name:str,   # a known name, or a folder with inter.txt
-    **kwargs,   # `missing_text`, `unseen_items` of `join`, for a folder
+    name:str,        # a known name, one of a category such as 'amazon-2023:All_Beauty', or a folder with inter.txt
+    raw=None,        # for a known name: folder or archive with its raw files
+    bad:str='error', # for a known name: what a raw line that does not fit is, 'error' or 'skip'
+    **kwargs,        # `missing_text`, `unseen_items` of `join`, for a folder
 )->Dataset:
     "A data set by name or from a folder; of a name and a folder that are written alike, the name counts"
-    if str(name) in KNOWN: return KNOWN[str(name)]()
+    if str(name) in KNOWN: return KNOWN[str(name)](raw=raw, bad=bad)
     if Path(str(name)).is_dir(): return read_folder(name, **kwargs)
+    if str(name).startswith('amazon-20'): return load_recipe(str(name), raw, bad)
     if Path(str(name)).exists(): raise InputError(f"{name} is a file: give the folder it is in")
     if os.sep in str(name) or str(name).startswith('.'): raise InputError(f"{name} is not a folder: give a folder with inter.txt, or one of {', '.join(KNOWN)}")
     return KNOWN[one_of(str(name), KNOWN, 'there is no folder of that name, and data set')]()

@@ -114,6 +114,7 @@ def _open(raw, stack):
 
 def _gone(name): raise KeyError(f'{name} is not in it')
 
+# %% ../nbs/07_dumps.ipynb #6860b244
 def raw_blocks(
     raw:Raw,         # the file
     tally:Tally,     # counts the lines
@@ -151,17 +152,22 @@ def raw_lines(
 
 # %% ../nbs/07_dumps.ipynb #e5f4a9a8
 _json = json.JSONDecoder(parse_constant=lambda name: None).decode            # NaN is no value
-_QUOTED = re.compile(r"""'([^']*)'|"[^"]*\"""")
+_QUOTED = re.compile(r"""'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*\"""", re.S)
+
+def _quoted(m):
+    "A quoted text of Python as one of JSON"
+    s = m[0]
+    return json.dumps(ast.literal_eval(s)) if '\\' in s else s if s[0] == '"' else '"'+s[1:-1].replace('"', '\\"')+'"'
 
 def literal(
     text:str, # a Python literal
 ):
-    "The value of a literal; `ValueError` where it is none. Equal to `ast.literal_eval`, several times as fast on lines without a backslash"
-    if '\\' not in text:
-        try: return _json(_QUOTED.sub(lambda m: m[0] if m[1] is None else '"'+m[1].replace('"', '\\"')+'"', text))
-        except (ValueError, RecursionError): pass
+    "The value of a literal; `ValueError` where it is none. Equal to `ast.literal_eval` and faster, but that two halves of a character become one"
     try:
-        with warnings.catch_warnings(): warnings.simplefilter('ignore'); return ast.literal_eval(text.strip())
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            try: return _json(text.replace("'", '"') if '"' not in text and '\\' not in text else _QUOTED.sub(_quoted, text))
+            except (ValueError, RecursionError, SyntaxError): return ast.literal_eval(text.strip())
     except (SyntaxError, MemoryError, RecursionError, TypeError) as e: raise ValueError(getattr(e, 'msg', '') or type(e).__name__) from None
 
 def _hint(line):
@@ -238,12 +244,13 @@ def event_frame(
     "All interactions in the order of the file; a file without any is an `InputError`"
     t,user,item,when = events.tally,*(np.frombuffer(a, d) for a,d in ((events.user, 'i4'), (events.item, 'i4'), (events.time, 'i8')))
     if not len(user): raise InputError(f"{t.where} holds no interaction ({t.lines} lines, left out: {t.dropped or 'none'}): is it the right file?")
-    again = pd.DataFrame(dict(u=user, i=item, t=when)).duplicated().to_numpy()
+    again = pd.Series(user.astype('i8')*len(events.items)+item).duplicated(keep=False).to_numpy(copy=True)    # the pair again, at any time
+    if again.any(): again[again] = pd.DataFrame(dict(u=user[again], i=item[again], t=when[again])).duplicated().to_numpy()
     if again.any() and events.repeats == 'error': k = int(again.argmax()); raise InputError(f"{t.where} line {events.line[k]}: user {list(events.users)[user[k]]!r} took item {list(events.items)[item[k]]!r} at {when[k]} before: remove the line, or say repeats='drop' or 'keep'")
     stays = ~again if events.repeats == 'drop' else np.ones(len(user), bool)
     if again.any(): t.dropped.update({'the same user, item and time again':int(again.sum())}) if events.repeats == 'drop' else t.note('the same user, item and time again', int(again.sum()))
-    t.kept = int(stays.sum()); names = [np.array(list(d), object) for d in (events.users, events.items)]
-    frame = pd.DataFrame(dict(user=names[0][user[stays]], item=names[1][item[stays]], time=when[stays], rating=np.frombuffer(events.rating, 'f8')[stays]))
+    t.kept = int(stays.sum()); users,items = (pd.Index(list(d)).take(code[stays]) for d,code in ((events.users, user), (events.items, item)))
+    frame = pd.DataFrame(dict(user=users, item=items, time=when[stays], rating=np.frombuffer(events.rating, 'f8')[stays]))
     return frame, t.counts
 
 # %% ../nbs/07_dumps.ipynb #27752a99
@@ -331,6 +338,7 @@ def _parquet(raw, columns, tally):
         if isinstance(e, InputError): raise
         raise InputError(f"{raw} is no whole parquet file ({str(e).splitlines()[0][:120] if str(e) else type(e).__name__}): fetch it again") from None
 
+# %% ../nbs/07_dumps.ipynb #c125cd89
 def read_amazon_reviews(
     where,               # the file, or a `Raw`
     edition:str='2018',  # '2014', '2018' or '2023'
@@ -381,17 +389,16 @@ def _table_block(block, sep):
     if t.num_rows != block.count(b'\n')+(block[-1:] != b'\n') or any(c.null_count for c in t.columns) or not all(pc.min(pc.binary_length(t[c])).as_py() for c in names[:2]) or not pc.all(pc.less(pc.abs(t['rating']), 1e9)).as_py(): return None
     return t
 
-def _numbers(seen, column):
-    "Numbers of a column of ids"
-    d = column.combine_chunks().dictionary_encode(); return np.array([seen.setdefault(v, len(seen)) for v in d.dictionary.to_pylist()], 'i4')[d.indices.to_numpy()]
-
 def _add_block(events, n, block, sep):
     "Take a block at once; False, and nothing taken, where that cannot be done"
     t = None if events.odd else _table_block(block, sep)
     if t is None: return False
-    when = t['time'].to_numpy()
-    if when.min() < events.low or when.max() > events.high or not all(v.isprintable() for c in ('user', 'item') for v in t[c].unique().to_pylist()): return False
-    for a,x in ((events.user, _numbers(events.users, t['user'])), (events.item, _numbers(events.items, t['item'])), (events.time, when), (events.rating, t['rating'].to_numpy()), (events.line, np.arange(n, n+len(when)))): a.frombytes(np.ascontiguousarray(x).tobytes())
+    when = t['time'].to_numpy(); coded = [t[c].combine_chunks().dictionary_encode() for c in ('user', 'item')]; ids = [c.dictionary.to_pylist() for c in coded]
+    fresh = [[v for v in own if v not in seen] for own,seen in zip(ids, (events.users, events.items))]
+    if when.min() < events.low or when.max() > events.high or not all(v.isprintable() for own in fresh for v in own): return False
+    for own,seen,new,c,a in zip(ids, (events.users, events.items), fresh, coded, (events.user, events.item)):
+        seen.update(zip(new, range(len(seen), len(seen)+len(new)))); a.frombytes(np.array(list(map(seen.__getitem__, own)), 'i4')[c.indices.to_numpy()].tobytes())
+    for a,x in ((events.time, when), (events.rating, t['rating'].to_numpy()), (events.line, np.arange(n, n+len(when)))): a.frombytes(np.ascontiguousarray(x).tobytes())
     return True
 
 def _cell(text, kind):
@@ -405,7 +412,7 @@ def add_table(
     header=None,     # names in the first line, None where there are none
 ):
     "Read a table of users, items, ratings and times"
-    for n,block in raw_blocks(raw, events.tally):
+    for n,block in raw_blocks(raw, events.tally, 1 << 22):
         if n == 1 and header:
             head,_,block = block.partition(b'\n'); n = 2
             if tuple(head.decode('utf-8', 'replace').strip().split(',')[:4]) != tuple(header): raise InputError(f"{raw} line 1: {head.decode('utf-8', 'replace')[:80]!a} is not {','.join(header)!r}: is it the right file?")
@@ -446,6 +453,7 @@ def read_yelp_reviews(
         events.add(n, row.get('user_id'), row.get('business_id'), when, row.get('stars'))
     return event_frame(events)
 
+# %% ../nbs/07_dumps.ipynb #ada85ec1
 def _said(value):
     "A value of Yelp's attributes, which are Python literals as text"
     if type(value) is not str or len(value) > 4096: return value
@@ -493,6 +501,7 @@ def read_movielens_ratings(
     raw = _raw(where); events = Events(Tally(raw, bad), 1, repeats, now); add_table(events, raw, *_table_of(raw))
     return event_frame(events)
 
+# %% ../nbs/07_dumps.ipynb #f4f07211
 def _film_cells(text, sep):
     "Id, title and genres of a line, None where it has no three columns"
     if sep == b',':
