@@ -206,7 +206,7 @@ class Events:
         self.users,self.items,self.odd = {},{},{}                             # id -> number, and spellings with blanks around
         self.low,self.high = EARLIEST*unit,int(((time.time() if now is None else now)+DAY)*unit)
 
-    def name(self, n, value, what):
+    def _name(self, n, value, what):
         "An id without blanks around it, None if it is none"
         if type(value) is int: value = str(value)
         if type(value) is not str or not value.strip(): return self.tally.drop(n, f'no {what}', value, f'give the id of the {what}')
@@ -219,7 +219,7 @@ class Events:
         if plain != value: self.odd[what, plain] = value; self.tally.note(f'blanks around the id of the {what} taken off')
         return plain
 
-    def when(self, n, value):
+    def _when(self, n, value):
         "A time as a whole number within bounds, None if it is none"
         if type(value) is str and value.strip().lstrip('-').isascii() and value.strip().lstrip('-').isdigit() and len(value) < 20: value = int(value)
         if type(value) is float and value.is_integer(): value = int(value)
@@ -227,12 +227,18 @@ class Events:
         if not self.low <= value <= self.high: return self.tally.drop(n, 'a time before 1990 or more than a day ahead', value, 'mend the time or its unit')
         return value
 
-    def add(self, n, user, item, when, rating):
+    def add(self,
+        n:int,   # number of the line
+        user,    # id
+        item,    # id
+        when,    # time in the unit
+        rating,  # number
+    ):
         "Take one interaction, or drop it with its reason"
         u = self.users.get(user) if type(user) is str and not self.odd else None
         i = self.items.get(item) if type(item) is str and not self.odd else None
-        if u is None and (user := self.name(n, user, 'user')) is None or i is None and (item := self.name(n, item, 'item')) is None: return
-        if not (type(when) is int and self.low <= when <= self.high) and (when := self.when(n, when)) is None: return
+        if u is None and (user := self._name(n, user, 'user')) is None or i is None and (item := self._name(n, item, 'item')) is None: return
+        if not (type(when) is int and self.low <= when <= self.high) and (when := self._when(n, when)) is None: return
         if type(rating) not in (int, float) or not -1e9 < rating < 1e9: return self.tally.drop(n, 'no rating', rating, 'give the rating as a number')
         self.user.append(self.users.setdefault(user, len(self.users)) if u is None else u); self.item.append(self.items.setdefault(item, len(self.items)) if i is None else i)
         self.time.append(when); self.rating.append(rating); self.line.append(n)
@@ -298,9 +304,13 @@ class Items:
         max_chars:int=MAX_TEXT, # longest text
     ): self.tally,self.again,self.only,self.clean,self.max_chars,self.attributes,self.ids = tally,one_of(again, ('first', 'last', 'error'), 'again'),only,clean,max_chars,{},Events(tally)
 
-    def add(self, n, key, record):
+    def add(self,
+        n:int,       # number of the line
+        key,         # id
+        record:dict, # attributes as they stand there
+    ):
         "Take the attributes of one item, or drop it with its reason"
-        key = self.ids.name(n, key, 'item')
+        key = self.ids._name(n, key, 'item')
         if key is None: return
         if self.only is not None and key not in self.only: return self.tally.note('items that are not wanted')
         self.ids.items[key] = 0
