@@ -194,6 +194,28 @@ def records(
 # %% ../nbs/07_dumps.ipynb #13f217ca
 EARLIEST,DAY = 631152000,86400      # 1990-01-01 UTC
 
+def _id(events, n, value, what):
+    "An id without blanks around it, None if it is none"
+    if type(value) is int: value = str(value)
+    if type(value) is not str or not value.strip(): return events.tally.drop(n, f'no {what}', value, f'give the id of the {what}')
+    plain = value.strip()
+    if plain.split() != [plain]: return events.tally.drop(n, f'a blank in the id of the {what}', value, 'write ids without blanks')
+    try: plain.encode()
+    except UnicodeEncodeError: return events.tally.drop(n, f'half a character in the id of the {what}', value, 'write whole characters')
+    seen = events.users if what == 'user' else events.items
+    if plain in seen and events.odd.get((what, plain), plain) != value: return events.tally.drop(n, f'two spellings of one {what}', value, 'write the id in one way, without blanks around it')
+    if plain != value: events.odd[what, plain] = value; events.tally.note(f'blanks around the id of the {what} taken off')
+    return plain
+
+def _moment(events, n, value):
+    "A time as a whole number within bounds, None if it is none"
+    if type(value) is str and value.strip().lstrip('-').isascii() and value.strip().lstrip('-').isdigit() and len(value) < 20: value = int(value)
+    if type(value) is float and value.is_integer(): value = int(value)
+    if type(value) is not int: return events.tally.drop(n, 'no time', value, 'give a whole number of seconds since 1970')
+    if not events.low <= value <= events.high: return events.tally.drop(n, 'a time before 1990 or more than a day ahead', value, 'mend the time or its unit')
+    return value
+
+# %% ../nbs/07_dumps.ipynb #9572f669
 class Events:
     "Interactions as they come in: ids become numbers at once, so that a million lines take 28 MB"
     def __init__(self,
@@ -206,27 +228,6 @@ class Events:
         self.users,self.items,self.odd = {},{},{}                             # id -> number, and spellings with blanks around
         self.low,self.high = EARLIEST*unit,int(((time.time() if now is None else now)+DAY)*unit)
 
-    def _name(self, n, value, what):
-        "An id without blanks around it, None if it is none"
-        if type(value) is int: value = str(value)
-        if type(value) is not str or not value.strip(): return self.tally.drop(n, f'no {what}', value, f'give the id of the {what}')
-        plain = value.strip()
-        if plain.split() != [plain]: return self.tally.drop(n, f'a blank in the id of the {what}', value, 'write ids without blanks')
-        try: plain.encode()
-        except UnicodeEncodeError: return self.tally.drop(n, f'half a character in the id of the {what}', value, 'write whole characters')
-        seen = self.users if what == 'user' else self.items
-        if plain in seen and self.odd.get((what, plain), plain) != value: return self.tally.drop(n, f'two spellings of one {what}', value, 'write the id in one way, without blanks around it')
-        if plain != value: self.odd[what, plain] = value; self.tally.note(f'blanks around the id of the {what} taken off')
-        return plain
-
-    def _when(self, n, value):
-        "A time as a whole number within bounds, None if it is none"
-        if type(value) is str and value.strip().lstrip('-').isascii() and value.strip().lstrip('-').isdigit() and len(value) < 20: value = int(value)
-        if type(value) is float and value.is_integer(): value = int(value)
-        if type(value) is not int: return self.tally.drop(n, 'no time', value, 'give a whole number of seconds since 1970')
-        if not self.low <= value <= self.high: return self.tally.drop(n, 'a time before 1990 or more than a day ahead', value, 'mend the time or its unit')
-        return value
-
     def add(self,
         n:int,   # number of the line
         user,    # id
@@ -237,8 +238,8 @@ class Events:
         "Take one interaction, or drop it with its reason"
         u = self.users.get(user) if type(user) is str and not self.odd else None
         i = self.items.get(item) if type(item) is str and not self.odd else None
-        if u is None and (user := self._name(n, user, 'user')) is None or i is None and (item := self._name(n, item, 'item')) is None: return
-        if not (type(when) is int and self.low <= when <= self.high) and (when := self._when(n, when)) is None: return
+        if u is None and (user := _id(self, n, user, 'user')) is None or i is None and (item := _id(self, n, item, 'item')) is None: return
+        if not (type(when) is int and self.low <= when <= self.high) and (when := _moment(self, n, when)) is None: return
         if type(rating) not in (int, float) or not -1e9 < rating < 1e9: return self.tally.drop(n, 'no rating', rating, 'give the rating as a number')
         self.user.append(self.users.setdefault(user, len(self.users)) if u is None else u); self.item.append(self.items.setdefault(item, len(self.items)) if i is None else i)
         self.time.append(when); self.rating.append(rating); self.line.append(n)
@@ -310,7 +311,7 @@ class Items:
         record:dict, # attributes as they stand there
     ):
         "Take the attributes of one item, or drop it with its reason"
-        key = self.ids._name(n, key, 'item')
+        key = _id(self.ids, n, key, 'item')
         if key is None: return
         if self.only is not None and key not in self.only: return self.tally.note('items that are not wanted')
         self.ids.items[key] = 0
