@@ -15,6 +15,7 @@ from .fusion import bound
 def probabilities(
     y:Tensor,     # [n,V] scores
     index:Tensor, # long [n,1] target of each row
+    weight:Tensor=None, # [n] how much each row counts in the sum; 1 if None
 )->tuple:         # scalar, and [n,V]
     "Sum of the losses of the rows, and their probabilities (@eq-full-lse)"
     own = y.gather(1, index); out = y.softmax(1)
@@ -22,7 +23,7 @@ def probabilities(
     if lost.any():
         top,j = y[lost].max(1, keepdim=True)
         total[lost] = top-out[lost].gather(1, j).log()
-    return (total-own).sum(),out
+    return (total-own).sum() if weight is None else weight@(total-own)[:,0],out
 
 # %% ../nbs/26_fullsoftmax.ipynb #8c054c86
 HIGH = np.float32(87)
@@ -44,16 +45,16 @@ def _through(d, S, G, t, Z):            # R and Q in place of S and G; the sum o
     return sum_-Z*s*g
 
 @compiled
-def _slope_rows(y, held, k, index, first, near, share):   # in place of y Z*d, of held Z*R and Z*Q, 1/Z of each row; sums of the losses and of R*G
+def _slope_rows(y, held, k, index, first, near, weight, share):   # in place of y Z*d, of held Z*R and Z*Q, weight/Z of each row; sums of the losses and of R*G
     loss = gain = 0.
     for i in range(len(y)):
-        t = index[i]; row = y[i]; r = row[first:]; Z = ZERO
+        t = index[i]; row = y[i]; r = row[first:]; Z = ZERO; w = weight[i]
         for m in range(0, len(held), 2): _open(row, held[m,i], held[m+1,i], k)
         own = row[t]; top = ZERO if near else _top(r)
         for j in range(first): row[j] = ZERO
         for j in range(len(r)): e = _exp(r[j]-top); r[j] = e; Z += e
-        loss += np.log(Z)+top-own; share[i] = ONE/Z
-        for m in range(0, len(held), 2): gain += _through(row, held[m,i], held[m+1,i], t, Z)/Z
+        loss += w*(np.log(Z)+top-own); share[i] = w/Z
+        for m in range(0, len(held), 2): gain += w*_through(row, held[m,i], held[m+1,i], t, Z)/Z
         row[t] -= Z
     return loss,gain
 
@@ -65,16 +66,17 @@ def slope(
     index:Tensor,    # long [n] target of each row
     first:int=0,     # columns before it take no part
     near:bool=False, # no score is further than 40 from zero
-)->tuple:            # sum of the losses, Z*d [n,V], Z*R and Z*Q in `held`, 1/Z [n,1] or 1, and the sum of R*G
+    weight:Tensor=None, # [n] how much each target counts; 1 if None
+)->tuple:            # sum of the losses, Z*d [n,V], Z*R and Z*Q in `held`, weight/Z [n,1] or weight [n,1] or 1, and the sum of R*G
     "What @eq-full-gradient asks of a slice, compiled where that is possible"
     if held.shape[1:]!=y.shape and len(held) or len(index)!=len(y) or (len(index) and not first <= int(index.min()) <= int(index.max()) < y.shape[1]): raise InputError(f"scores {tuple(y.shape)}, gates {tuple(held.shape)} and {len(index)} targets do not fit: targets are columns from {first} on")
     if y.device.type=='cpu' and y.dtype==torch.float32 and compiles():
-        share = torch.empty(len(y)); loss,gain = _slope_rows(y.numpy(), held.numpy(), np.float32(k), index.numpy(), first, near, share.numpy())
+        share = torch.empty(len(y)); loss,gain = _slope_rows(y.numpy(), held.numpy(), np.float32(k), index.numpy(), first, near, np.ones(len(y), np.float32) if weight is None else weight.numpy(), share.numpy())
         return loss,y,share[:,None],gain
     for S,G in zip(held[::2], held[1::2]): y.addcmul_(S.sigmoid_(), G, value=k)
-    y[:,:first] = -torch.inf; loss,d = probabilities(y, index[:,None]); d.scatter_add_(1, index[:,None], d.new_full((len(d), 1), -1.)); gain = 0.
-    for S,G in zip(held[::2], held[1::2]): G.mul_(S).mul_(d); gain = gain+G.sum(); G.addcmul_(G, S, value=-1); S.mul_(d)
-    return loss,d,1.,gain
+    y[:,:first] = -torch.inf; loss,d = probabilities(y, index[:,None], weight); d.scatter_add_(1, index[:,None], d.new_full((len(d), 1), -1.)); gain = 0.
+    for S,G in zip(held[::2], held[1::2]): G.mul_(S).mul_(d); gain = gain+(G.sum() if weight is None else weight@G.sum(1)); G.addcmul_(G, S, value=-1); S.mul_(d)
+    return loss,d,1. if weight is None else weight[:,None],gain
 
 # %% ../nbs/26_fullsoftmax.ipynb #89f57366
 def _slices(N, V, most, like, k):
@@ -85,13 +87,13 @@ def _slices(N, V, most, like, k):
 class _FullSoftmax(torch.autograd.Function):
     "Mean loss and its gradient, both on the way forward"
     @staticmethod
-    def forward(ctx, index, most, first, near, u, x, gamma, *flat):
+    def forward(ctx, index, weight, most, first, near, u, x, gamma, *flat):
         gates = [flat[i:i+3] for i in range(0, len(flat), 3)]; N,k,loss,gain = len(u),0. if gamma is None else float(gamma),0.,0.
         du,dx,dgates = torch.empty_like(u),torch.zeros_like(x),[(torch.empty_like(a), torch.empty_like(g), torch.zeros_like(m)) for a,g,m in gates]
         for cut,room in _slices(N, len(x), most, u, 1+2*len(gates)):
             y,held = room[0],room[1:]; torch.mm(u[cut], x.T, out=y)
             for (a,g,m),S,G in zip(gates, held[::2], held[1::2]): torch.mm(a[cut], m.T, out=S); torch.mm(g[cut], m.T, out=G)
-            add,d,share,more = slope(y, held, k, index[cut], first, near); loss,gain = loss+add,gain+more
+            add,d,share,more = slope(y, held, k, index[cut], first, near, None if weight is None else weight[cut]); loss,gain = loss+add,gain+more
             torch.mm(d, x, out=du[cut]).mul_(share); dx.addmm_(d.T, u[cut]*share)
             for (a,g,m),R,Q,(da,dg,dm) in zip(gates, held[::2], held[1::2], dgates):
                 torch.mm(R, m, out=dg[cut]).mul_(share); torch.mm(Q, m, out=da[cut]).mul_(share); dm.addmm_(R.T, g[cut]*share).addmm_(Q.T, a[cut]*share)
@@ -101,7 +103,7 @@ class _FullSoftmax(torch.autograd.Function):
         return torch.as_tensor(loss/N, dtype=u.dtype, device=u.device)
     @staticmethod
     def backward(ctx, up):
-        return *[None]*4, *(ctx.grads if float(up)==1 else [None if g is None else g*up for g in ctx.grads])
+        return *[None]*5, *(ctx.grads if float(up)==1 else [None if g is None else g*up for g in ctx.grads])
 
 # %% ../nbs/26_fullsoftmax.ipynb #579e79f9
 def full_softmax(
@@ -109,9 +111,10 @@ def full_softmax(
     index:Tensor,  # long [N] row of `p.x` that is the target
     most:int=2**20,# scores held at once, of each kind; 16 times as many on a GPU
     first:int=0,   # rows of `p.x` before it are no items
+    weight:Tensor=None, # [N] how much each target counts, float32; 1 if None
 )->Tensor:         # scalar
     "Cross-entropy of the targets against all items (@eq-full-products), in bounded memory, its gradient written out (@eq-full-gradient)"
     if len(index)!=len(p.u) or (len(index) and not first <= int(index.min()) <= int(index.max()) < len(p.x)): raise InputError(f"targets must be {len(p.u)} rows from {first} to {len(p.x)-1}, got {len(index)} from {int(index.min()) if len(index) else 0} to {int(index.max()) if len(index) else 0}: column 0 is padding where first=1")
     kind = p.u.device.type; parts = p.u,p.x,p.gamma,*(t for gate in p.gates for t in gate)
     if torch.is_autocast_enabled(kind): parts = [None if t is None else t.float() for t in parts]      # a softmax over a catalogue wants more than the 8 bits of bfloat16
-    with torch.autocast(kind, enabled=False): return _FullSoftmax.apply(index, most if kind=='cpu' else 16*most, first, kind=='cpu' and bound(p) < 40, *parts)
+    with torch.autocast(kind, enabled=False): return _FullSoftmax.apply(index, weight, most if kind=='cpu' else 16*most, first, kind=='cpu' and bound(p) < 40, *parts)

@@ -18,10 +18,12 @@ from .core import InputError, check, one_of
 def bce_loss(
     pos:Tensor, # [N] scores of the targets
     neg:Tensor, # [N,K] scores of their negatives
+    weight:Tensor=None, # [N] how much each target counts; 1 if None
 )->Tensor:      # scalar
     "Binary cross-entropy of targets against sampled negatives (@eq-bce)"
     check(neg, 'N K', **check(pos, 'N'))
-    return F.softplus(-pos).mean() + F.softplus(neg).mean()
+    own = F.softplus(-pos)
+    return (own if weight is None else own*weight).mean() + F.softplus(neg).mean()
 
 # %% ../nbs/30_losses.ipynb #bcf36127
 def softmax_loss(
@@ -163,6 +165,7 @@ def renumber(
 def bce_part(
     model, # see above
     batch, # a `SeqBatch`
+    weight:Tensor=None, # [N] how much each target counts, its negatives aside; 1 if None
 )->Tensor: # scalar
     "Binary cross-entropy of a batch (@eq-bce); each item of the step is computed once"
     ids,(history,target,negative) = renumber([batch.history, batch.target, batch.negative], model.n_items)
@@ -171,19 +174,20 @@ def bce_part(
     at = target>0
     candidates = torch.cat([target[at][:,None], negative[at]], 1)               # [N,1+K]
     y = model.score_at(h, items, candidates)
-    return bce_loss(y[:,0], y[:,1:])
+    return bce_loss(y[:,0], y[:,1:], weight)
 
 # %% ../nbs/30_losses.ipynb #2423e183
 def softmax_slope(
     y:Tensor,     # [n,V] scores
     index:Tensor, # [n] column of the target
     room:Tensor,  # [n,V] where the gradient goes
+    weight:Tensor=None, # [n] how much each target counts; 1 if None
 )->tuple:         # sum of the losses, and its gradient
     "What the softmax says about a slice of scores (@eq-softmax-gradient)"
     i = index[:,None]; top = y.amax(1, keepdim=True)
     d = torch.sub(y, top, out=room).exp_(); total = d.sum(1, keepdim=True)
-    loss = (total.log()+top-y.gather(1, i)).sum()
-    return loss,d.div_(total).scatter_add_(1, i, d.new_full(i.shape, -1))
+    loss = total.log()+top-y.gather(1, i); d = d.div_(total).scatter_add_(1, i, d.new_full(i.shape, -1))
+    return (loss.sum(),d) if weight is None else ((loss[:,0]*weight).sum(),d.mul_(weight[:,None]))
 
 def sliced(
     score,        # function of lists of states [n,D] and items [V,D] and of the slice, gives scores [n,V]
@@ -243,12 +247,13 @@ def softmax_part(
     model,           # see above
     batch,           # a `SeqBatch`
     most:int=2**20,  # scores held at once
+    weight:Tensor=None, # [N] how much each target counts; 1 if None
 )->Tensor:           # scalar
     "Cross-entropy of a batch against the whole catalogue (@eq-softmax); a model that can write its scores as `products` has the gradient written out (@eq-full-gradient)"
     items = model.items(); h = model.states_at(items, batch); index = batch.target[batch.target>0]             # [N,D], [N]
-    if hasattr(model, 'products'): return full_softmax(model.products(h, items), index, most, first=1)
+    if hasattr(model, 'products'): return full_softmax(model.products(h, items), index, most, first=1, weight=weight)
     return sliced_loss(model, h, items.map(lambda e: e[1:]), lambda h,items,_: model.score_all(h, items),
-        lambda y,rows,room: softmax_slope(y, index[rows]-1, room), room_for(model.n_items, index.device, most))
+        lambda y,rows,room: softmax_slope(y, index[rows]-1, room, None if weight is None else weight[rows]), room_for(model.n_items, index.device, most))
 
 # %% ../nbs/30_losses.ipynb #b78c2a82
 def sampled_part(
@@ -256,6 +261,7 @@ def sampled_part(
     batch,           # a `SeqBatch`
     proposal,        # a `Proposal`
     most:int=2**21,  # scores held at once
+    weight:Tensor=None, # [N] how much each target counts; 1 if None
 )->Tensor:           # scalar
     "Cross-entropy of a batch against a set of items drawn for all its targets (@eq-sampled)"
     drawn,count = (x.to(batch.target.device) for x in proposal.draw())                                         # [S]
@@ -264,16 +270,18 @@ def sampled_part(
     def score(h, items, rows):
         i = index[rows]; own = items.map(lambda e: F.embedding(i[:,None], e)); others = items.map(lambda e: F.embedding(drawn, e))
         return corrected(model.score(h, own)[:,0], model.score_all(h, others), count, i[:,None]==drawn)        # [n,1+S]
-    return sliced_loss(model, h, items, score, lambda y,rows,room: softmax_slope(y, torch.zeros_like(index[rows]), room), room_for(len(drawn), index.device, most))
+    return sliced_loss(model, h, items, score, lambda y,rows,room: softmax_slope(y, torch.zeros_like(index[rows]), room, None if weight is None else weight[rows]), room_for(len(drawn), index.device, most))
 
 # %% ../nbs/30_losses.ipynb #2efe7b77
 def gbce_slope(
     y:Tensor,    # [n,1+K] scores, the target first
     beta:float,  # weight of the targets
     room:Tensor, # [n,1+K] where the gradient goes
+    weight:Tensor=None, # [n] how much each target counts, its negatives aside; 1 if None
 )->tuple:        # sum of the losses, and its gradient
     "What gBCE says about a slice of scores (@eq-gbce)"
-    loss = (beta*F.softplus(-y[:,0]).sum()+F.softplus(y[:,1:]).sum())/y.shape[1]
+    if weight is not None: beta = beta*weight
+    loss = ((beta*F.softplus(-y[:,0])).sum()+F.softplus(y[:,1:]).sum())/y.shape[1]
     d = torch.sigmoid(y, out=room); d[:,0] = beta*(d[:,0]-1)
     return loss,d.div_(y.shape[1])
 
@@ -292,10 +300,11 @@ def gbce_part(
     batch,           # a `SeqBatch`
     t:float=.75,     # calibration, from 0 to 1
     most:int=2**21,  # numbers of candidate vectors held at once
+    weight:Tensor=None, # [N] how much each target counts, its negatives aside; 1 if None
 )->Tensor:           # scalar
     "gBCE of a batch with the negatives that it holds (@eq-gbce)"
     beta = gbce_beta(batch.negative.shape[2], model.n_items, t)
-    return _candidates_part(model, batch, lambda y,*_: y, lambda y,_,room: gbce_slope(y, beta, room), most)
+    return _candidates_part(model, batch, lambda y,*_: y, lambda y,rows,room: gbce_slope(y, beta, room, None if weight is None else weight[rows]), most)
 
 # %% ../nbs/30_losses.ipynb #253f1989
 def free_items(
@@ -311,11 +320,12 @@ def own_sampled_part(
     model,           # see above
     batch,           # a `SeqBatch`
     most:int=2**21,  # numbers of candidate vectors held at once
+    weight:Tensor=None, # [N] how much each target counts; 1 if None
 )->Tensor:           # scalar
     "Cross-entropy of each target against its own negatives (@eq-sampled)"
     count = (batch.negative.shape[2]/free_items(batch, model.n_items)[(batch.target>0).nonzero()[:,0]])[:,None]  # [N,1]
     def correct(y, candidates, rows): return corrected(y[:,0], y[:,1:], count[rows], candidates[:,1:]==candidates[:,:1])
-    return _candidates_part(model, batch, correct, lambda y,_,room: softmax_slope(y, torch.zeros(len(y), dtype=torch.long, device=y.device), room), most)
+    return _candidates_part(model, batch, correct, lambda y,rows,room: softmax_slope(y, torch.zeros(len(y), dtype=torch.long, device=y.device), room, None if weight is None else weight[rows]), most)
 
 # %% ../nbs/30_losses.ipynb #3b9ac6b8
 def align_part(
@@ -338,14 +348,16 @@ def rec_part(
     loss:str,    # one of `LOSSES`
     shared=1024, # 'sampled': items drawn for a step, alike, or a `Proposal`; 0 takes the negatives of the batch
     t:float=.75, # 'gbce': calibration, from 0 to 1
+    weight:Tensor=None, # [N] how much each target counts, in the row-major order of `batch.target`; 1 if None
 )->Tensor:       # scalar
     "The loss of that name"
     own = one_of(loss, LOSSES, 'loss') in ('bce', 'gbce') or (loss=='sampled' and not isinstance(shared, Proposal) and not shared)
     if own and not batch.negative.shape[2]: raise InputError(f"loss={loss!r} needs negatives and the batch has none: take SeqLoader(..., negatives=1) or more")
-    if loss=='bce': return bce_part(model, batch)
-    if loss=='gbce': return gbce_part(model, batch, t)
-    if loss=='softmax': return softmax_part(model, batch)
-    return own_sampled_part(model, batch) if own else sampled_part(model, batch, shared if isinstance(shared, Proposal) else even_proposal(model.n_items, shared))
+    if weight is not None: check(weight, 'N', N=int((batch.target>0).sum()))
+    if loss=='bce': return bce_part(model, batch, weight)
+    if loss=='gbce': return gbce_part(model, batch, t, weight=weight)
+    if loss=='softmax': return softmax_part(model, batch, weight=weight)
+    return own_sampled_part(model, batch, weight=weight) if own else sampled_part(model, batch, shared if isinstance(shared, Proposal) else even_proposal(model.n_items, shared), weight=weight)
 
 def objective(
     model,           # a model with `items`, `states_at`, `score`, `score_all`
@@ -355,9 +367,10 @@ def objective(
     tau:float=.2,    # its temperature
     shared=1024,     # 'sampled': items drawn for a step, alike, or a `Proposal`; 0 takes the negatives of the batch
     t:float=.75,     # 'gbce': calibration, from 0 to 1
+    weight:Tensor=None, # [N] how much each target counts, in the row-major order of `batch.target`; 1 if None
 )->dict:             # 'total' first, then its parts; scalars
     "What one step minimises, part by part (@eq-objective)"
-    rec = rec_part(model, batch, loss, shared, t)
+    rec = rec_part(model, batch, loss, shared, t, weight)
     if not align: return dict(total=rec, rec=rec.detach())
     pull = align_part(model, batch, tau)
     return dict(total=rec+align*pull, rec=rec.detach(), align=pull.detach())

@@ -111,7 +111,8 @@ class S3Rec(nn.Module):
         self.config,d = config,model.config.d
         self.both = build_model(replace(model.config, backbone='bert4rec', id_init='random'), None, model.n_items)
         self.both.load_state_dict(model.state_dict(), strict=False)
-        self.g,self.W = nn.Parameter(torch.randn(len(attributes), d)*.16/d**.5),nn.Parameter(torch.stack([nn.init.xavier_normal_(torch.empty(d, d)) for _ in range(4)]))
+        self.g = nn.Parameter(torch.randn(len(attributes), d)*.16/d**.5)
+        self.W = nn.Parameter(torch.stack([nn.init.xavier_normal_(torch.empty(d, d))*size for size in (d**.5, 1, 1, d**-.5)]))
         self.register_buffer('start', torch.from_numpy(attributes.start), False); self.register_buffer('value', torch.from_numpy(attributes.value), False)
 
     def answers(self,
