@@ -115,6 +115,8 @@ def full_softmax(
 )->Tensor:         # scalar
     "Cross-entropy of the targets against all items (@eq-full-products), in bounded memory, its gradient written out (@eq-full-gradient)"
     if len(index)!=len(p.u) or (len(index) and not first <= int(index.min()) <= int(index.max()) < len(p.x)): raise InputError(f"targets must be {len(p.u)} rows from {first} to {len(p.x)-1}, got {len(index)} from {int(index.min()) if len(index) else 0} to {int(index.max()) if len(index) else 0}: column 0 is padding where first=1")
+    if weight is not None and weight.shape != index.shape: raise InputError(f"weights must be one for each of the {len(index)} targets, got shape {tuple(weight.shape)}")
     kind = p.u.device.type; parts = p.u,p.x,p.gamma,*(t for gate in p.gates for t in gate)
     if torch.is_autocast_enabled(kind): parts = [None if t is None else t.float() for t in parts]      # a softmax over a catalogue wants more than the 8 bits of bfloat16
+    if weight is not None: weight = weight.detach().to(parts[0].dtype).contiguous()
     with torch.autocast(kind, enabled=False): return _FullSoftmax.apply(index, weight, most if kind=='cpu' else 16*most, first, kind=='cpu' and bound(p) < 40, *parts)

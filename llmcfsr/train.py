@@ -164,7 +164,7 @@ def save_run(
 # %% ../nbs/31_train.ipynb #0ddecbbb
 def _told(f):
     "A function by name and fixed arguments"
-    return f"{_told(f.func)}({', '.join(f'{k}={v}' for k,v in sorted(f.keywords.items()) if isinstance(v, (str, int, float, bool, type(None))))})" if isinstance(f, functools.partial) else getattr(f, '__qualname__', type(f).__name__)
+    return f"{_told(f.func)}({', '.join(f'{k}={v}' for k,v in sorted(f.keywords.items()) if isinstance(v, (str, int, float, bool, type(None))) or dataclasses.is_dataclass(v))})" if isinstance(f, functools.partial) else getattr(f, '__qualname__', type(f).__name__)
 
 def identity_of(
     model,              # an `nn.Module`
