@@ -31,6 +31,7 @@ def demo(
     epochs:int=20,          # at most, for each system
     seed:int=0,             # of everything
     say=None,               # called with a line before each step; prints to stderr if None
+    formats=('png',),       # of the figures
 )->tuple:                   # the text to print, and the same as an object
     "Train and rank four systems on one data set and put them side by side"
     import sys
@@ -38,23 +39,24 @@ def demo(
     out = Path(out); say(f'data: {data}'); dataset = load_dataset(data); options = demo_options(encoder, epochs, seed)
     for n,(name,o) in enumerate(options.items(), 1):
         say(f'[{n}/{len(options)}] {name}: {"embed, tune, train" if o.finetune else "train" if name!="pop" else "count"}, rank')
-        run(dataset, o, out/name, source=data, resume=True)
-    return tell(dataset, out, list(options))
+        run(dataset, o, out/name, source=data, resume=True, formats=formats)
+    return tell(dataset, out, list(options), formats)
 
 # %% ../nbs/66_demo.ipynb #162116ba
 def tell(
     dataset,   # a `Dataset`
     out,       # the folder that holds the runs
     names,     # of the runs
+    formats=('png',), # of the figures
 )->tuple:      # the text to print, and the same as an object
     "The table, the differences, the figures and the report of finished runs"
     out = Path(out); runs = read_runs([out/n for n in names]); metrics = {k:v['metrics'] for k,v in runs.items()}
-    files = figures({n:RankTable.load(out/n/'ranks.parquet') for n in names}, out)
+    files = figures({n:RankTable.load(out/n/'ranks.parquet') for n in names}, out, formats)
     last = {n:runs[n] for n in reversed(names)}
     frame = compare(last).round(4)
     title = 'HR@10 / NDCG@10 on the test items'
     write_text(out/'report.md', '\n\n'.join([f'# {dataset.name}', f'## {title}', markdown_table(table(metrics)), f'## NDCG@10, full ranking: {names[-1]} against the others', markdown_table(frame),
-        *(f'![{f.stem}]({f.name})' for f in files)])+'\n')
+        *(f'![{f.stem}]({f.name})' for f in files if f.suffix=='.png')])+'\n')
     seconds = ', '.join(f"{n} {sum(m['seconds'].values()):.0f}" for n,m in metrics.items())
     text = '\n'.join([f'\n{title} ({dataset.name}; tail: the 80 % least popular items, the 80 % shortest histories)', text_table(table(metrics)), '',
         f'{names[-1]} against the others: NDCG@10, full ranking, 95 % interval over users, p corrected by Holm', text_table(frame), '',

@@ -210,15 +210,13 @@ async def _reply(desk, job, seconds):
 
 def _ask(recommender, r, place=''):
     "A checked request as an `Ask`"
-    rows = recommender._row
-    for name in ('history', 'exclude'):
+    rows,known = recommender._row,recommender.known
+    for name in ('history', 'exclude') if r.unknown == 'error' else ():
         for n,i in enumerate(getattr(r, name) or ()):
-            if i not in rows and (name == 'exclude' or r.unknown == 'error'):
-                more = "or send unknown='skip'" if name == 'history' else 'or leave it out'
-                raise Refusal(422, f"item {reprlib.repr(i)} is not in the catalogue of {len(rows)} items: give ids as they stand in the data, {more}", f'{place}{name}.{n}')
+            if i not in rows: raise Refusal(422, f"item {reprlib.repr(i)} is not in the catalogue of {len(rows)} items: give ids as they stand in the data, or send unknown='skip'", f'{place}{name}.{n}')
+    if r.user is not None and (known is None or r.user not in known.number): raise Refusal(422, f"user {reprlib.repr(r.user)} is not among the {0 if known is None else len(known)} known users: send the history", f'{place}user')
     options = dict(exclude_seen=r.exclude_seen, exclude=sorted(set(r.exclude)), where=r.where, unknown=r.unknown); plain = dict(exclude_seen=True, exclude=[], where=None, unknown='error')
-    same = tuple((n, json.dumps(v, sort_keys=True)) for n,v in options.items() if v != plain[n])
-    return Ask(None if r.history is None else tuple(r.history), r.user, r.k, same)
+    return Ask(None if r.history is None else tuple(r.history), r.user, r.k, tuple((n, json.dumps(v, sort_keys=True)) for n,v in options.items() if v != plain[n]))
 
 def _listed(recommender, pairs):
     "A list of (item, score) as JSON"
@@ -232,7 +230,7 @@ def _asking(app, desk, limits, shapes, out):
     async def lists(requests, places):
         asks = [_ask(rec, r, p) for r,p in zip(requests, places)]
         try: return [_listed(rec, pairs) for pairs in await asyncio.gather(*(_reply(desk, a, limits.seconds) for a in asks))]
-        except InputError as e: raise Refusal(422, ' '.join(str(e).split()), _blame(requests, str(e))) from None
+        except InputError as e: raise Refusal(422, ' '.join(str(e).split()), 'where' if any(r.where for r in requests) else None) from None
 
     @app.post('/recommend', response_model=out.List, summary='Items to follow a history, or for a known user')
     async def recommend(request:shapes.Request): return as_json((await lists([request], ['']))[0])
@@ -241,21 +239,17 @@ def _asking(app, desk, limits, shapes, out):
     async def recommend_batch(batch:shapes.Batch):
         return as_json(dict(lists=await lists(batch.requests, [f'requests.{n}.' for n in range(len(batch.requests))])))
 
-def _blame(requests, said):
-    "The field that an `InputError` of the recommender is most likely about"
-    return next((f for f,given in (('where', any(r.where for r in requests)), ('user', any(r.user is not None for r in requests))) if given and (f in said or 'field' in said)), None)
-
 # %% ../nbs/67_serve.ipynb #e294584d
 def _items(app, desk, limits, shapes, out, writable):
     "The endpoints about items"
-    from typing import Annotated
+    from typing import Annotated, Literal
     from fastapi import Path as InPath, Query
     rec = desk.recommender; Id = Annotated[str, InPath(max_length=limits.chars)]
     def known(i):
         if i not in rec._row: raise Refusal(404, f"item {reprlib.repr(i)} is not in the catalogue of {len(rec._row)} items: give an id as it stands in the data", 'item')
 
     @app.get('/items/{item:path}/similar', response_model=out.List, summary='The nearest items by text or by what the model learned', responses={404:{'model':out.Problem}})
-    async def similar(item:Id, k:Annotated[int, Query(ge=1, le=limits.k)]=10, by:Annotated[str, Query(pattern='^(text|model)$')]='text'):
+    async def similar(item:Id, k:Annotated[int, Query(ge=1, le=limits.k)]=10, by:Annotated[Literal['text', 'model']|None, Query(description='what is written about the items, or what the model learned; text where there is some')]=None):
         known(item)
         try: top = await _reply(desk, lambda r: r.similar_items([item], k=k, by=by), limits.seconds)
         except InputError as e: raise Refusal(422, ' '.join(str(e).split()), 'by') from None
@@ -263,8 +257,8 @@ def _items(app, desk, limits, shapes, out, writable):
 
     @app.get('/items/{item:path}', response_model=out.About, summary='What is known of an item', responses={404:{'model':out.Problem}})
     async def about(item:Id):
-        known(item); n = rec._row[item]; attributes = getattr(rec, 'attributes', None)
-        return as_json(dict(item=item, title=rec.labels.get(item), popularity=int(rec.popularity[n]), attributes=dict(attributes[n]) if attributes is not None and len(attributes) > n else None))
+        known(item); n,attributes,popularity = rec._row[item],rec.attributes,rec.popularity
+        return as_json(dict(item=item, title=rec.labels.get(item), popularity=int(popularity[n]) if n < len(popularity) else 0, attributes=attributes[n] if attributes is not None and n < len(attributes) else None))
 
     if not writable: return
     @app.post('/items', response_model=out.Added, summary='Add items from their text; they can be recommended at once')
