@@ -137,12 +137,12 @@ def read_inter_lines(
 
 # %% ../nbs/01_interactions.ipynb #3b2ccdd8
 def arrow_codes(
-    column,     # Arrow column of texts, without nulls
-)->tuple:       # int32 [n] which name, and the names
-    "The different texts of a column, and where each stands"
+    column,     # Arrow column
+)->tuple:       # int32 [n] which name, -1 for a null, and the names
+    "The different values of a column, and where each stands"
     a = column.dictionary_encode(); a = a.unify_dictionaries().combine_chunks() if isinstance(a, pa.ChunkedArray) else a
     if isinstance(a, pa.ChunkedArray): return np.zeros(0, np.int32),[]
-    return a.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False),a.dictionary.to_pylist()
+    return a.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False),a.dictionary.to_pylist()
 
 def arrow_whole(
     column, # Arrow column of texts, without nulls
