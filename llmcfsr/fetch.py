@@ -133,7 +133,10 @@ def _failed(source, e):
 
 class NotFetched(InputError):
     "A file that could not be had; `answers` are what the sources said, the message is what to do"
-    def __init__(self, message, answers=()): super().__init__(message); self.answers = tuple(answers)
+    def __init__(self,
+        message:str, # one line
+        answers=(),  # what each source said
+    ): super().__init__(message); self.answers = tuple(answers)
 
 def _by_hand(name, path, failed, steps, offered):
     "What a person can do, in one line"

@@ -205,6 +205,7 @@ def id_column(
     if len(missing): raise InputError(f"row {missing[0]} of {what} has no value in column {column.name!r}: drop or mend such rows")
     return coded(codes, [str(v) for v in names])
 
+# %% ../nbs/01_interactions.ipynb #771e84ba
 def _moments(column):
     "Dates as whole seconds since 1970, as nanoseconds where seconds would merge some; other values as they are"
     if not pd.api.types.is_datetime64_any_dtype(column): return column.to_numpy()
