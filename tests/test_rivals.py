@@ -1,0 +1,122 @@
+"What every rival must keep, whatever it computes: time runs one way, padding is nothing, a seed decides, and a stored model is the model"
+import dataclasses, functools
+import numpy as np, pytest, torch, torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from llmcfsr.baselines.attributes import attribute_table
+from llmcfsr.baselines.caser import CaserConfig, build_caser
+from llmcfsr.baselines.cl4srec import contrastive_objective
+from llmcfsr.baselines.ips import ips_objective
+from llmcfsr.baselines.llmesr import build_llmesr, distilled_objective
+from llmcfsr.baselines.s3rec import S3Loader, S3RecConfig, pretrain_s3rec
+from llmcfsr.baselines.single_view import sasrec
+from llmcfsr.baselines.ssl import build_ssl, ssl_objective, stored_attributes
+from llmcfsr.batches import SeqLoader, pad_histories
+from llmcfsr.losses import LOSSES, objective
+from llmcfsr.model import ModelConfig, ModelScorer
+from llmcfsr.planted import planted_world
+from llmcfsr.rowadam import Adam, RowAdam
+from llmcfsr.split import leave_one_out
+from llmcfsr.train import TrainConfig, adam, epochs, fit
+
+WORLD = planted_world(seed=0, users=120)
+SPLIT,V = leave_one_out(WORLD.interactions),WORLD.interactions.n_items
+TABLE = attribute_table(WORLD.catalog)
+E = torch.randn(V+1, 12, generator=torch.Generator().manual_seed(0)); E[0] = 0
+def sizes(backbone='sasrec', **more): return ModelConfig(backbone=backbone, d=8, blocks=1, max_len=12, **{'dropout':.2, **more})
+
+BUILD = {'caser':lambda seed=0, b='sasrec': build_caser(sizes(b), n_items=V, seed=seed),
+    'caser one by one':lambda seed=0, b='sasrec': build_caser(sizes(b), n_items=V, seed=seed, caser=CaserConfig(3, 0, 2, 'none')),
+    **{f'ssl {b}':functools.partial(lambda seed=0, b=b: build_ssl(sizes(b), n_items=V, seed=seed, attributes=TABLE), b=b) for b in ('sasrec', 'gru4rec', 'bert4rec')},
+    'ssl without attributes':lambda seed=0, b='sasrec': build_ssl(sizes(b), n_items=V, seed=seed),
+    'llm-esr':lambda seed=0, b='sasrec': build_llmesr(sizes(b), E, seed=seed)}
+each = pytest.mark.parametrize('build', BUILD.values(), ids=BUILD)
+def batch_for(model, K=3, rows=40): return next(SeqLoader(SPLIT, max_len=12, batch_size=rows, kind='next' if model.causal else 'cloze', negatives=K).epoch(0))
+def awake(model):
+    "Every weight says something, the padding nothing"
+    gen = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in model.parameters(): keep = p[0].clone() if p.shape[0]==V+1 else None; p.add_(.2*torch.randn(p.shape, generator=gen)); p[0] = keep if keep is not None else p[0]
+    return model.eval()
+def close(a, b, eps=1e-4): assert a.shape==b.shape and torch.allclose(a, b, atol=eps), float((a-b).abs().max())
+
+@each
+def test_the_future_is_not_heard(build):
+    model = awake(build()); items = model.items().map(torch.detach); gen = np.random.default_rng(0); h = torch.from_numpy(gen.integers(1, V+1, (3, 9))); real = torch.ones_like(h).bool()
+    z = model.states(items, h, real).cat()
+    for t in (1, 4, 8):
+        other = h.clone(); other[:,t] = other[:,t]%V+1; moved = (model.states(items, other, real).cat()!=z).any(-1).any(0)
+        assert int(moved.int().argmax())==(t if model.causal else 0) and moved.any()
+
+@each
+def test_padding_and_company_change_nothing(build):
+    model = awake(build()); items = model.items(); b = batch_for(model); z = model.states(items, b.history, b.real).cat()
+    T = b.history.shape[1]; room = 12-T; noisy = torch.where(b.real, b.history, 7)
+    close(model.states(items, noisy, b.real).cat()[b.real], z[b.real], 1e-5)
+    if room: close(model.states(items, F.pad(b.history, (room, 0)), F.pad(b.real, (room, 0))).cat()[:,room:][b.real], z[b.real])
+    for r in (0, len(z)//2, len(z)-1): n = int(b.real[r].sum()); close(model.states(items, b.history[r:r+1,-n:], b.real[r:r+1,-n:]).cat()[0], z[r,-n:])
+    at = b.target>0
+    for parts in (1, 3, 10, None)+((0,) if model.jagged else ()): close(model.states_at(items, b, parts).cat(), z[at])
+    mixed = type(b)(*(x[torch.randperm(len(z), generator=torch.Generator().manual_seed(0))] for x in b)); close(model.states_at(items, mixed).cat(), model.states(items, mixed.history, mixed.real).cat()[mixed.target>0])
+
+@each
+def test_shapes_and_scores(build):
+    model = awake(build()); items = model.items(); assert model.n_items==V and not items.cat()[0].any() and items.cat().shape[0]==V+1
+    close(model.items(torch.tensor([5, 0, 2])).cat(), items.cat()[[5, 0, 2]], 1e-5)
+    histories = [np.array([3,1,4,1,5]), np.array([9]), np.arange(1, 16)]; h = model.user_state(items, *pad_histories(histories, 12)); assert h.cat().shape[0]==3
+    y = model.score_all(h, items); assert y.shape==(3, V+1); p = model.products(h, items); close(y, p.u@p.x.T if not p.gates else y); cand = torch.tensor([[1, V], [7, 7], [2, 0]])
+    close(model.score(h, items.map(lambda e: e[cand])), y.gather(1, cand)); close(model.score_at(h, items, cand), y.gather(1, cand))
+    got = ModelScorer(model, batch=2).scores(histories); assert np.isneginf(got[:,0]).all(); close(torch.from_numpy(got[:,1:]), y[:,1:].detach())
+    close(torch.from_numpy(ModelScorer(model).scores(histories[::-1])[::-1][:,1:].copy()), y[:,1:].detach())
+
+@each
+def test_every_loss_reaches_every_weight(build):
+    model = awake(build()).train(); b = batch_for(model)
+    for loss in LOSSES:
+        model.zero_grad(); parts = objective(model, b, loss, shared=V); parts['total'].backward(); assert parts['total'].isfinite()
+        assert [n for n,p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]==[]
+        assert [n for n,p in model.named_parameters() if not p.grad.any() and not n.endswith('W_k.bias')]==[]
+
+@each
+def test_a_seed_decides_and_a_stored_model_is_the_model(build, tmp_path):
+    before = torch.random.get_rng_state(); a,b,c = build(3),build(3),build(4); assert torch.equal(before, torch.random.get_rng_state())
+    same = lambda a,b: all(torch.equal(x, y) for x,y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)); assert same(a, b) and not same(a, c)
+    state = awake(a).state_dict(); save_file(state, tmp_path/'m.safetensors'); c.load_state_dict(load_file(tmp_path/'m.safetensors')); histories = [np.array([3,1,4]), np.array([9])]
+    assert np.array_equal(ModelScorer(c).scores(histories), ModelScorer(a).scores(histories))
+
+def test_a_tower_is_rebuilt_from_what_is_stored():
+    model = awake(BUILD['ssl sasrec']()); again = build_ssl(model.config, n_items=V, seed=8, attributes=stored_attributes(model.state_dict())); again.load_state_dict(model.state_dict())
+    assert np.array_equal(ModelScorer(again).scores([np.array([3,1])]), ModelScorer(model).scores([np.array([3,1])]))
+
+plain = functools.partial(objective, loss='bce')
+GOALS = {'cl4srec':(lambda: sasrec(V, d=8, blocks=1, max_len=12), lambda: contrastive_objective(plain)), 'ips':(lambda: sasrec(V, d=8, blocks=1, max_len=12), lambda: ips_objective(SPLIT, plain)),
+    'ssl':(BUILD['ssl sasrec'], lambda: ssl_objective(plain)), 'caser':(BUILD['caser'], lambda: plain),
+    'cl4srec over llm-esr':(BUILD['llm-esr'], lambda: contrastive_objective(distilled_objective(SPLIT, E, plain, max_len=12, n=5)))}
+@pytest.mark.parametrize('make,goal', GOALS.values(), ids=GOALS)
+def test_a_broken_off_run_ends_as_a_whole_one(tmp_path, make, goal):
+    def train(epochs, **how):
+        m = make(); loader = SeqLoader(SPLIT, max_len=12, batch_size=50)
+        return m, fit(m, loader, goal(), lambda m: {'NDCG@10':float(sum(p.abs().sum() for p in m.parameters()))}, TrainConfig(epochs=epochs), **how)
+    whole,records = train(2); train(1, checkpoint=tmp_path/'c'); resumed,again = train(2, checkpoint=tmp_path/'c', resume=True)
+    assert all(torch.equal(x, y) for x,y in zip(whole.state_dict().values(), resumed.state_dict().values())) and [r['loss'] for r in records]==[r['loss'] for r in again]
+
+@pytest.mark.parametrize('name', ('cl4srec', 'ssl'))
+def test_tables_stepped_by_rows_end_where_plain_adam_does(name):
+    make,goal = GOALS[name]; ends = {}
+    for long in (2**14, 50):
+        m = make(); config = TrainConfig(epochs=1); optimizer = adam(m, config, long); list(epochs(m, SeqLoader(SPLIT, max_len=12, batch_size=20), goal(), optimizer, config))
+        ends[type(optimizer)] = torch.cat([p.detach().flatten() for p in m.parameters()])
+    close(ends[Adam], ends[RowAdam])
+
+def held_out_changed():
+    inter = SPLIT.inter; held = inter.item.copy(); rows = np.repeat(np.arange(inter.n_users), np.diff(inter.start)); out = np.arange(len(held))-inter.start[rows] >= SPLIT.train_length[rows]
+    held[out] = held[out]%V+1; return dataclasses.replace(SPLIT, inter=dataclasses.replace(inter, item=held))
+
+def test_nothing_held_out_is_read():
+    other = held_out_changed()
+    assert torch.equal(ips_objective(SPLIT).keywords['weight'], ips_objective(other).keywords['weight'])
+    assert all(torch.equal(x, y) for a,b in zip(S3Loader(SPLIT, 12).epoch(0), S3Loader(other, 12).epoch(0), strict=True) for x,y in zip(a, b))
+
+def test_s3rec_is_trained_twice():
+    how = S3RecConfig(epochs=2, batch_size=60); a,b = (sasrec(V, d=8, blocks=1, max_len=12) for _ in range(2)); first = pretrain_s3rec(a, SPLIT, TABLE, how)
+    pretrain_s3rec(b, held_out_changed(), TABLE, how); assert all(torch.equal(x, y) for x,y in zip(a.state_dict().values(), b.state_dict().values())) and len(first)==2
+    records = fit(a, SeqLoader(SPLIT, max_len=12, negatives=0), functools.partial(objective, loss='softmax'), lambda m: {'NDCG@10':1.}, TrainConfig(epochs=1)); assert np.isfinite(records[0]['loss']['total'])
