@@ -184,6 +184,6 @@ def load_chat(
     from transformers.utils import logging
     if os.environ.get('LLMCFSR_PROGRESS') == '0': logging.disable_progress_bar()
     where = str(smollm2_folder()) if name=='smollm2' else name; device,dtype = pick_device(device)
-    try: tokenizer,model = AutoTokenizer.from_pretrained(where),AutoModelForCausalLM.from_pretrained(where, dtype=dtype)
-    except (OSError, ValueError, KeyError) as e: raise InputError(f"model {name!r} could not be opened ({str(e).strip().splitlines()[0][:160]}): check the name, or take smollm2 or a folder") from e
+    try: tokenizer,model = AutoTokenizer.from_pretrained(where, trust_remote_code=False),AutoModelForCausalLM.from_pretrained(where, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+    except Exception as e: raise InputError(f"model {name!r} could not be opened ({(str(e).strip() or type(e).__name__).splitlines()[0][:160]}): check the name, or take smollm2 or a folder") from e
     return Chat(with_padding(tokenizer), model.to(device).eval().requires_grad_(False), name)

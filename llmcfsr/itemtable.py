@@ -45,6 +45,7 @@ def _open_table(path):
     try:
         if Path(path).suffix=='.npy':
             E,note = np.load(path, mmap_mode='r'),read_json(f'{path}.json'); how,own,want = note['how'],note['items'],note.get('crc32')
+            if not isinstance(E, np.ndarray): raise ValueError('it is an archive')
             if want not in (None, found := crc(dict(E=E))): raise InputError(f"{path} is damaged (its checksum is {found}, not {want}): {mend}")
         else: arrays,note = load_tensors(path, mend); E,how,own = arrays['E'],json.loads(note['how']),json.loads(note['items'])
         if not isinstance(how, dict) or not (own is None or isinstance(own, list) and all(isinstance(k, str) for k in own)): raise ValueError('its notes are of another kind')
@@ -227,11 +228,12 @@ def embed_catalog(
 def _make_room(path, dtype, shape):
     "A file of zeros to be mapped; its space is taken now, as a disk that fills up under a map ends the process without a word"
     with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             np.lib.format.open_memmap(path, 'w+', dtype, shape).flush()
             if hasattr(os, 'posix_fallocate'):
                 with open(path, 'r+b') as f: os.posix_fallocate(f.fileno(), 0, os.fstat(f.fileno()).st_size)
-        except OSError: Path(path).unlink(missing_ok=True); raise
+        except OSError: path.unlink(missing_ok=True); raise
 
 def export_table(
     encoder,        # a `TextEncoder`
@@ -245,6 +247,7 @@ def export_table(
     "`embed_catalog` into a file: vectors of all texts, of length one, shared out over processes, never all in memory"
     from llmcfsr.textencoder import encode
     if Path(path).suffix!='.npy': raise InputError(f"{path} must end in .npy: the table is mapped from that format")
+    if Path(path).is_dir(): raise InputError(f"{path} is a folder: give the name of a file")
     if texts[0] != '' or not any(texts): raise InputError("the first text belongs to the padding row and must be empty, and some other must not be: take the texts from item_texts")
     if items is not None and len(items)!=len(texts): raise InputError(f"{len(items)} item ids for {len(texts)} texts: give one id a text, '' for the first")
     note = dict(encoder_note(encoder), texts=fingerprint(list(texts)), without_text=list(texts[1:]).count(''), **(how or {})); key = fingerprint({k:v for k,v in note.items() if k!='encoder'}, page)
@@ -257,7 +260,6 @@ def export_table(
         if first: done.unlink()
         return ItemTable.load(path)
     if first and not (begun.exists() and done.exists()):
-        begun.parent.mkdir(parents=True, exist_ok=True)
         for f,dtype,shape in ((begun, 'f4', (len(texts), encoder.width)), (done, 'u1', (len(pages),))): _make_room(f, dtype, shape)
     wait(); E,mark = np.load(begun, mmap_mode='r+'),np.load(done, mmap_mode='r+'); me,all_ = (team.process_index,team.num_processes) if team else (0,1)
     todo = np.flatnonzero(mark==0); wait()                                           # read by all before anyone writes

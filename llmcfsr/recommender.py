@@ -471,6 +471,8 @@ def _read_model(folder):
     if not isinstance(config.get('options'), dict) or not isinstance(config.get('data'), dict): raise InputError(f"{file} lacks what a model is told by (options, data): {mend}")
     for k in config['options']:
         if k not in {f.name for f in dataclasses.fields(Options)}: raise InputError(f"{file} has the option {k!r}, which this version ({__version__}) does not know; version {config.get('version')} of llmcfsr wrote it: update llmcfsr")
+    try: make_options(**config['options'])
+    except InputError as e: raise InputError(f"{file}: {e}") from None
     if not unaltered(config): raise InputError(f"{file} was altered after it was written: {mend}")
     items,labels = read_json(folder/'items.json'),read_json(folder/'labels.json')
     if not isinstance(items, list) or not all(isinstance(i, str) for i in items) or fingerprint(items) != config.get('items'): raise InputError(f"{folder/'items.json'} is not the catalogue that the model was trained on: {mend}")
@@ -518,16 +520,14 @@ def from_pretrained(cls:Recommender,
     "Load a recommender; a damaged or foreign folder is an `InputError` that names the file"
     import torch
     config,items,labels,tensors = _read_model(folder)
-    try: rec = cls(**{**config['options'], 'device':device})
-    except InputError as e: raise InputError(f"{Path(folder)/'config.json'}: {e}") from None
+    rec = cls(**{**config['options'], 'device':device})
     rec.items,rec._row,rec.data,rec.table = items,{i:n+1 for n,i in enumerate(items)},config['data'],config.get('table', {})
     rec.labels,rec.popularity,rec.n_trained = labels,tensors.pop('popularity'),config.get('n_trained', len(items)); rec._read_more(Path(folder), config.get('print'))
     state = {k.removeprefix('model.'):torch.from_numpy(v) for k,v in tensors.items()}
     if rec.options.model == 'pop': rec._use(None); return rec
     E = next((v for k,v in state.items() if k.endswith('.E')), None)
-    model = make_model(rec.options, len(items), E, id_init=torch.zeros(len(items)+1, rec.options.dim))
-    try: model.load_state_dict(state)
-    except RuntimeError as e: raise InputError(f"{Path(folder)/'model.safetensors'} does not fit its config.json ({str(e).splitlines()[1].strip() if len(str(e).splitlines())>1 else e}): restore the folder as a whole") from None
+    try: model = make_model(rec.options, len(items), E, id_init=torch.zeros(len(items)+1, rec.options.dim)); model.load_state_dict(state)
+    except (RuntimeError, InputError) as e: raise InputError(f"{Path(folder)/'model.safetensors'} does not fit its config.json ({str(e).splitlines()[1].strip() if len(str(e).splitlines())>1 else e}): restore the folder as a whole") from None
     rec._use(model.to(device))
     return rec
 

@@ -271,7 +271,9 @@ def _read(where, dtype, more, **kwargs):
     from transformers.utils import logging
     if os.environ.get('LLMCFSR_PROGRESS') == '0': logging.disable_progress_bar()
     safe = dict(trust_remote_code=False)                             # a folder's own code is never run, nor asked about
-    return AutoTokenizer.from_pretrained(where, **safe, **kwargs), AutoModel.from_pretrained(where, dtype=dtype, use_safetensors=True, **safe, **more, **kwargs)
+    model,info = AutoModel.from_pretrained(where, dtype=dtype, use_safetensors=True, output_loading_info=True, **safe, **more, **kwargs); lost = sorted(k for k in info['missing_keys'] if 'pooler' not in k)
+    if lost: raise ValueError(f"{len(lost)} of its weights are not in its files, the first is {lost[0]}")           # they would be random numbers
+    return AutoTokenizer.from_pretrained(where, **safe, **kwargs),model
 
 # %% ../nbs/12_textencoder.ipynb #f575e584
 def load_encoder(
@@ -289,8 +291,8 @@ def load_encoder(
         except OSError:
             if os.path.isdir(where) or not (fetched := can_fetch()): raise
             tokenizer,model = _read(where, dtype, more)
-    except (OSError, ValueError, KeyError) as e:
-        reason = str(e).strip().split('\n')[0][:160] if fetched else 'it is not in the local cache and there is no network, or HF_HUB_OFFLINE is set'
+    except Exception as e:                                             # a strange folder makes transformers fail in any way
+        reason = (str(e).strip() or type(e).__name__).split('\n')[0][:160] if fetched else 'it is not in the local cache and there is no network, or HF_HUB_OFFLINE is set'
         raise InputError(f"encoder {name!r} could not be opened ({reason}): check the name, or take a folder with config, tokenizer and model.safetensors; minilm and tfidf need no network") from e
     limit = min(max_tokens, getattr(model.config, 'max_position_embeddings', None) or max_tokens, tokenizer.model_max_length)
     return TextEncoder(with_padding(tokenizer), (model if bits else model.to(device)).eval().requires_grad_(False), pool or saved_pool(where), limit, name, prefix)

@@ -36,7 +36,7 @@ class Job:
         "Its exit code, negative for the signal that ended it"
         if self.code is None: self.code = self.forks.ask(dict(wait=self.pid))
         return self.code
-    def said(self): return self.log.read_text()
+    def said(self): return self.log.read_text() if self.log.exists() else ''
 
 class Forks:
     "Processes that begin with everything imported: they are forked from one that has done nothing else"
