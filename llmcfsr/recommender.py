@@ -292,6 +292,14 @@ def scores(self:Recommender,
     return out
 
 # %% ../nbs/64_recommender.ipynb #2a879094
+def _narrow(columns, width):
+    "Columns to take, or columns to strike, whichever are fewer"
+    import torch
+    if columns is None: return None,None
+    if 2*len(columns) < width: return torch.from_numpy(np.append(0, columns)),None
+    gone = np.ones(width, bool); gone[columns] = False
+    return None,torch.from_numpy(np.flatnonzero(gone))
+
 def best_items(
     scorer,       # with `scores`, or a `reader` as `ModelScorer` has
     histories,    # list of n int arrays of rows, none empty
@@ -305,8 +313,9 @@ def best_items(
     from llmcfsr.evaluate import strike
     from llmcfsr.ranking import first_k
     from llmcfsr.split import Histories
-    n,width = len(histories),scorer.n_items+1; size = max(1, min(n, most//width)); y = np.empty((size, width), np.float32); room = torch.empty(size, width) if columns is None else None
-    at,score,had = np.zeros((n, k), np.int64),np.full((n, k), -np.inf, np.float32),Histories.of(histories); keep = None if columns is None else torch.from_numpy(np.append(0, columns))
+    n,width = len(histories),scorer.n_items+1; size = max(1, min(n, most//width)); y = np.empty((size, width), np.float32)
+    at,score,had = np.zeros((n, k), np.int64),np.full((n, k), -np.inf, np.float32),Histories.of(histories); keep,gone = _narrow(columns, width)
+    room = torch.empty(size, width) if keep is None else None
     write = scorer.reader(had) if n and hasattr(scorer, 'reader') else None
     for a in range(0, n, size):
         b = min(a+size, n); part = y[:b-a]; own = had.newest(np.arange(a, b), len(had.item))
@@ -314,6 +323,7 @@ def best_items(
         else: part[:] = scorer.scores(list(own))
         part[:,0] = -np.inf; p = torch.from_numpy(part)
         if exclude_seen: strike(p, own, np.zeros(b-a, np.int64))
+        if gone is not None: p.index_fill_(1, gone, -torch.inf)
         if keep is not None: p = p[:,keep]
         best = first_k(p, k, None if room is None else room[:b-a]); score[a:b] = p.gather(1, best).numpy()
         at[a:b] = (best if keep is None else keep[best]).numpy()
