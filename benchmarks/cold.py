@@ -62,9 +62,15 @@ def figures(scorer, cases, groups, new):
         m = metrics(t); out |= {f'{name} n':len(t), **{f'{name} {k}':None if m[k] is None else round(m[k], 5) for k in ('HR@10', 'NDCG@10', 'MRR')}}
     return dict(out, chance=round(float(np.mean(10/r.full.n_candidates)), 5), new_in_lists=round(float(np.isin(r.top, new).mean()), 4))
 
+def neighbour_mean(E, C, new, k, w):
+    "Mean id vector of the items that read most alike, weighted by cosine and by what they count"
+    from llmcfsr.itemtable import unit_rows
+    at = np.flatnonzero(w > 0); cos = np.maximum(unit_rows(new)@unit_rows(E[at]).T, 1e-6); near = np.argpartition(-cos, k-1, axis=1)[:,:k]; a = np.take_along_axis(cos, near, 1)*w[at][near]
+    return np.einsum('mk,mkd->md', a/a.sum(1, keepdims=True), C[at][near]).astype('f4')
+
 def id_vectors(rule, E, C, pop, new):
     "Id vectors of new items"
-    from llmcfsr.growth import affine_map, neighbour_mean
+    from llmcfsr.growth import affine_map
     w = pop**dict(root=.5, counted=1.).get(rule.get('weight'), 0.)*np.sign(pop)
     if rule['kind'] == 'zeros': return np.zeros((len(new), C.shape[1]), 'f4')
     if rule['kind'] == 'mean': return np.repeat((np.sign(pop)@C/np.sign(pop).sum())[None].astype('f4'), len(new), 0)

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['UNTIMED', 'read_items', 'open_reader', 'template_of', 'adapter_files', 'attribute_lines', 'read_texts', 'AffineMap',
-           'affine_map', 'neighbour_mean', 'text_vectors', 'grow', 'KnownUsers', 'fold_in', 'flat']
+           'affine_map', 'new_ids', 'text_vectors', 'leading_map', 'grow', 'KnownUsers', 'fold_in', 'flat']
 
 # %% ../nbs/61_growth.ipynb #b9f60ead
 import json, tempfile
@@ -131,48 +131,50 @@ def affine_map(
     w = np.ones(len(E)) if weight is None else np.asarray(weight, 'f8')
     if not w.sum() > 0: raise InputError("no item counts: give a positive weight to at least one")
     at,to = w@E/w.sum(),w@Y/w.sum(); r = np.sqrt(w)[:,None]; X,Z = (E-at)*r,(Y-to)*r; tall = len(X) >= X.shape[1]
-    value,u = np.linalg.eigh(X.T@X if tall else X@X.T); s = value.sum()/X.shape[1]
-    keep = value > 1e-10*max(value[-1], 1e-30); u,value = u[:,keep],value[keep]+ridge*s
+    G = X.T@X if tall else X@X.T; s = np.trace(G)/X.shape[1]
+    if ridge > 0 and s > 0: G[np.diag_indices(len(G))] += ridge*s; return AffineMap(at, to, np.linalg.solve(G, X.T@Z) if tall else X.T@np.linalg.solve(G, Z))
+    value,u = np.linalg.eigh(G)                                              # directions that no item has are left out
+    keep = value > 1e-10*max(value[-1], 1e-30); u,value = u[:,keep],value[keep]
     return AffineMap(at, to, u@((u.T@(X.T@Z))/value[:,None]) if tall else X.T@(u@((u.T@Z)/value[:,None])))
 
 # %% ../nbs/61_growth.ipynb #989edd17
-def neighbour_mean(
-    E:np.ndarray,   # [n,M] text vectors of known items
-    C:np.ndarray,   # [n,D] their id vectors
-    new:np.ndarray, # [m,M] text vectors of new items
-    k:int=10,       # neighbours asked, of those that count
-    weight=None,    # [n] what each counts; alike if None
-)->np.ndarray:      # float32 [m,D]
-    "Mean id vector of the items that read most alike (@eq-growth-near); the mean of all where none is alike"
-    if k < 1: raise InputError(f"k={k} must be at least 1")
-    w = np.ones(len(E)) if weight is None else np.asarray(weight, 'f8'); at = np.flatnonzero(w > 0)
-    if not len(at): raise InputError("no item counts: give a positive weight to at least one")
-    cos = np.maximum(unit_rows(np.asarray(new, 'f4'))@unit_rows(np.asarray(E, 'f4')[at]).T, 0); k = min(k, len(at))
-    near = np.argpartition(-cos, k-1, axis=1)[:,:k]; a = np.take_along_axis(cos, near, 1)*w[at][near]; total = a.sum(1, keepdims=True)
-    mean = np.einsum('mk,mkd->md', np.divide(a, total, out=np.zeros_like(a), where=total > 0), np.asarray(C)[at][near])
-    return np.where(total > 0, mean, w@C/w.sum()).astype('f4')
+def new_ids(
+    E:np.ndarray,     # [V,M] text vectors of known items
+    C:np.ndarray,     # [V,D] their id vectors
+    pop:np.ndarray,   # int [V] their training interactions
+    bold:float=0.,    # b: how much more popular items count; 0 for alike
+    ridge:float=.1,   # lambda
+)->AffineMap:
+    "From text vectors to the id vectors of new items: a ridge map from the items that somebody took (@eq-growth-map, @eq-growth-boldness)"
+    if not (np.isfinite(bold) and 0 <= bold <= 2): raise InputError(f"bold={bold} must lie between 0 (new items are shown like others) and 2 (like the most popular they resemble)")
+    taken = pop > 0
+    return affine_map(E[taken], C[taken], pop[taken].astype('f8')**bold, ridge)
 
 # %% ../nbs/61_growth.ipynb #1a538611
 def text_vectors(model):
     "The text vectors [V+1,M] that a model holds, None if it holds none"
     return None if model.views.se is None else model.views.se.E
 
+def leading_map(
+    model,       # `LLMCFSR` or a relative
+    trained:int=None, # items that training knew; all that it has if None
+)->AffineMap:    # None where the model cuts no facets
+    "From text vectors to the principal components that facets are cut from, as they were found before training (@eq-growth-map)"
+    known = slice(1, (trained or model.n_items)+1)
+    return None if model.embedding is None else affine_map(text_vectors(model)[known].cpu().numpy(), model.leading[known].cpu().numpy())
+
 @torch.no_grad()
 def grow(
-    model,          # `LLMCFSR` or a relative; changed
-    E=None,         # float32 [n,M] text vectors of the new items, where it holds text vectors
-    ids=None,       # float32 [n,D] their id vectors, where it has them
-    trained:int=None, # items that training knew: what is made of the text is made as it was of theirs; all that it has if None
+    model,        # `LLMCFSR` or a relative; changed
+    E=None,       # float32 [n,M] text vectors of the new items, where it holds text vectors
+    ids=None,     # float32 [n,D] their id vectors, where it has them
+    leading=None, # its `leading_map`; made if None
 ):
     "Rows for new items behind those of the others, in every table of the model"
     views,n = model.views,len(E if E is not None else ids); more = lambda x,rows: torch.cat([x, torch.as_tensor(np.ascontiguousarray(rows), dtype=x.dtype, device=x.device)])
     for what,table,rows in (('text', text_vectors(model), E), ('id', None if views.co is None else views.co.weight, ids)):
         if table is not None and (rows is None or tuple(np.shape(rows)) != (n, table.shape[1])): raise InputError(f"the {what} vectors of new items have shape {None if rows is None else np.shape(rows)}, expected {(n, table.shape[1])}")
-    leading = None
-    if model.embedding is not None:
-        known = slice(1, (trained or model.n_items)+1); old = text_vectors(model)[known].cpu().numpy()
-        leading = more(model.leading, affine_map(old, model.leading[known].cpu().numpy())(E))
-    if leading is not None: model.leading = leading
+    if model.embedding is not None: model.leading = more(model.leading, (leading or leading_map(model))(E))
     if views.se is not None: views.se.E = more(views.se.E, E)
     if views.co is not None: views.co.weight,views.co.fresh = torch.nn.Parameter(more(views.co.weight, ids), views.co.weight.requires_grad),None
     model.n_items += n

@@ -199,7 +199,7 @@ class Recommender:
         self.model = self.scorer = self.items = self.popularity = None
         self.records,self.seconds,self.data,self.table,self.labels = [],{},{},{},{}
         self.attributes = self.known = self.words = self.adapter = self._E = self._reader = None  # of the items; histories; what is needed to embed more texts
-        self.n_trained,self._index = 0,{}
+        self.n_trained,self._index,self._maps = 0,{},{}
 
     def fit(self,
         data,         # a `Dataset`, or a frame with the columns user, item and, if known, time
@@ -241,7 +241,7 @@ def _know(self:Recommender, dataset, counts):
 @patch
 def _keep(self:Recommender, table):
     "Remember the text vectors, and what is needed to make more of them; the encoder itself is opened again when it is wanted"
-    self._E,self.words,self.adapter,self._reader = None,None,None,None
+    self._E,self.words,self.adapter,self._reader,self._maps = None,None,None,None,{}
     if table is None: return
     from llmcfsr.growth import adapter_files
     from llmcfsr.itemtable import WordCounts
@@ -552,9 +552,10 @@ def _refuse_growth(rec):
 def add_items(self:Recommender,
     items,        # frame with item_id and any attributes (title, ...), or a list of such dictionaries
     vectors=None, # float32 [n,M] their text vectors, for a table that was made elsewhere; embedded here if None
+    bold:float=0.,# 0 shows them about as often as known items, 1 like the popular ones they read like (@eq-growth-boldness)
 ):                # self
-    "Take in new items by their text, all of them or, with an `InputError`, none; nothing is trained (@eq-growth-near)"
-    from llmcfsr.growth import grow, neighbour_mean, open_reader, read_items, read_texts, template_of
+    "Take in new items by their text, all of them or, with an `InputError`, none; nothing is trained (@eq-growth-map)"
+    from llmcfsr.growth import grow, leading_map, new_ids, open_reader, read_items, read_texts, template_of
     _refuse_growth(self); new = read_items(items, self._row); old = slice(1, self.n_trained+1); known = self.vectors
     if vectors is None:
         template = template_of(self.table)
@@ -562,9 +563,10 @@ def add_items(self:Recommender,
         E = read_texts(self._reader, template, new)
     else: E = np.asarray(vectors, np.float32)
     if E.shape != (len(new), known.shape[1]) or not np.isfinite(E).all(): raise InputError(f"vectors of {len(new)} new items must be finite, of shape {(len(new), known.shape[1])}; these have shape {E.shape}")
-    co = self.model.views.co
-    ids = None if co is None else neighbour_mean(known[old], co.weight.detach().cpu().numpy()[old], E, weight=self.popularity[old])
-    grow(self.model, E, ids, self.n_trained)
+    co,maps = self.model.views.co,self._maps
+    if co is not None and bold not in maps: maps[bold] = new_ids(known[old], co.weight.detach().cpu().numpy()[old], self.popularity[old], bold)
+    if 'leading' not in maps: maps['leading'] = leading_map(self.model, self.n_trained)
+    grow(self.model, E, None if co is None else maps[bold](E), maps['leading'])
     if self._E is not None: self._E = np.concatenate([self._E, E])
     self.items = [*self.items, *new]; self._row = {i:n+1 for n,i in enumerate(self.items)}; self.popularity = np.append(self.popularity, np.zeros(len(new), np.int64))
     if self.attributes is not None: self.attributes = [*self.attributes, *new.values()]
