@@ -18,6 +18,7 @@ from .evaluate import rank_cases, user_values, RankTable
 from .longtail import FORMATS, longtail_report, beyond, plot_by_popularity, plot_by_length, save_figure
 from .significance import paired_bootstrap, holm
 from .recommender import Options, Recommender
+from .export import write_card
 
 # %% ../nbs/65_experiment.ipynb #b68b2fd8
 def evaluate(
@@ -145,12 +146,13 @@ def store(
     result:dict,     # from `evaluate`
     formats=('png',),# of the figures
 )->dict:             # the metrics
-    "Write ranks, figures, report and, last of all, `metrics.json`"
+    "Write ranks, figures, report, the results into the card of the model and, last of all, `metrics.json`"
     out = Path(out)
     result['full'].save(out/'ranks.parquet', dataset.interactions); result['sampled'].save(out/'ranks_sampled.parquet', dataset.interactions)
     name = read_json(out/'config.json')['options']['model']
     figures({name:result['full']}, out, formats)
     write_text(out/'report.md', report(name, dataset, result['metrics']))
+    if (out/'model').exists(): write_card(out/'model', result['metrics'])
     write_json(out/'metrics.json', result['metrics'])
     return result['metrics']
 

@@ -234,7 +234,7 @@ def _know(self:Recommender, dataset, counts):
     self.items = [str(i) for i in dataset.interactions.items[1:]]
     self._row = {i:n+1 for n,i in enumerate(self.items)}
     self.popularity = np.asarray(counts, np.int64)
-    self.data,self.n_trained,self._index,self.known = dict(name=dataset.name, fingerprint=dataset.fingerprint),len(self.items),{},KnownUsers.of(dataset.interactions)
+    self.data,self.n_trained,self._index,self.known = dict(name=dataset.name, fingerprint=dataset.fingerprint, users=dataset.interactions.n_users),len(self.items),{},KnownUsers.of(dataset.interactions)
     self.attributes = None if dataset.catalog is None else list(dataset.catalog.attrs)
     if dataset.catalog is not None: self.labels = {i:str(t) for i,a in zip(self.items, dataset.catalog.attrs[1:]) if (t := a.get('title') or a.get('name'))}
 
@@ -455,8 +455,9 @@ def save_pretrained(self:Recommender,
     folder, # where to; an old folder of that name is replaced as a whole
     histories:bool=False, # write the histories of known users too, which are personal data
 ):
-    "Write `config.json`, `items.json`, `labels.json`, `model.safetensors`, and what new items need"
+    "Write `config.json`, `items.json`, `labels.json`, `model.safetensors`, what new items need, and the card of the model, `README.md`"
     from llmcfsr.growth import attribute_lines, flat
+    from llmcfsr.export import write_card
     if self.items is None: raise InputError("the recommender is not trained: there is nothing to save yet")
     tensors = {} if self.model is None else {f'model.{k}':np.ascontiguousarray(v.detach().cpu().numpy()) for k,v in self.model.state_dict().items()}
     known,text = self._users() if histories else None,self._text_side()
@@ -472,6 +473,7 @@ def save_pretrained(self:Recommender,
         if histories: save_tensors(tmp/'histories.safetensors', flat(known), dict(config=config['print']))
         save_tensors(tmp/'model.safetensors', {'popularity':self.popularity, **tensors}, dict(config=config['print']))
         write_json(tmp/'items.json', self.items); write_json(tmp/'labels.json', self.labels); write_json(tmp/'config.json', config)
+        write_card(tmp)
 
 # %% ../nbs/64_recommender.ipynb #1c547215
 def _read_model(folder):
@@ -524,13 +526,17 @@ def _read_more(self:Recommender, folder, config):
 # %% ../nbs/64_recommender.ipynb #681747f2
 @patch(cls_method=True)
 def from_pretrained(cls:Recommender,
-    folder,            # what `save_pretrained` wrote
+    folder,            # what `save_pretrained` wrote, or the name of a repository on a hub, owner/name
     device:str='cpu',  # where the model shall live
+    **hub,             # `revision`, `token`, `local_files_only`, `cache_dir` of `export.fetch_folder`
 ):                     # a trained `Recommender`
     "Load a recommender; a damaged or foreign folder is an `InputError` that names the file"
     import torch
+    from llmcfsr.export import fetch_folder, is_hub_id
+    if is_hub_id(folder): folder = fetch_folder(folder, **hub)
     config,items,labels,tensors = _read_model(folder)
-    rec = cls(**{**config['options'], 'device':device})
+    try: rec = cls(**{**config['options'], 'device':device})
+    except InputError as e: raise InputError(f"{Path(folder)/'config.json'}: {e}") from None
     rec.items,rec._row,rec.data,rec.table = items,{i:n+1 for n,i in enumerate(items)},config['data'],config.get('table', {})
     rec.labels,rec.popularity,rec.n_trained = labels,tensors.pop('popularity'),config.get('n_trained', len(items)); rec._read_more(Path(folder), config.get('print'))
     state = {k.removeprefix('model.'):torch.from_numpy(v) for k,v in tensors.items()}
@@ -606,3 +612,60 @@ def history(self:Recommender,
 )->list:  # source ids of items
     "All that is known of a user, oldest first"
     return [self.items[n-1] for n in self._users().history(user)]
+
+# %% ../nbs/64_recommender.ipynb #1094ae8b
+@patch
+def _network(self:Recommender, what):
+    "The model behind the scorer, or an `InputError`"
+    if self.items is None: raise InputError(f"the recommender is not trained: there is nothing to {what} yet")
+    if self.model is None: raise InputError(f"model {self.options.model!r} only counts, so there is nothing to {what}: its scores are the training interactions of each item")
+    return self.model
+
+@patch
+def why(self:Recommender,
+    history, # source ids, oldest first
+    item,    # source id of the item to be explained
+)->dict:     # plain numbers, see `why.why`
+    "Why `item` is recommended after `history`, or is not: shares of the views, influence of each item of the history, attention, likeness of texts"
+    model = self._network('explain')
+    from llmcfsr.why import why
+    (rows,),((row,),) = self.rows([history]),self.rows([[item]])
+    return why(model, rows, int(row), self.scorer, ['']+list(self.items), self.labels)
+
+@patch
+def plot_why(self:Recommender,
+    history,  # source ids, oldest first
+    item,     # source id of the item to be explained
+    **kwargs, # `most`, `width` of `why.plot_why`
+):            # a matplotlib Figure
+    "The picture of `why`"
+    from llmcfsr.why import plot_why
+    return plot_why(self.why(history, item), **kwargs)
+
+# %% ../nbs/64_recommender.ipynb #dd645574
+@patch
+def export(self:Recommender,
+    folder,              # where to; an old folder of that name is replaced as a whole
+    quantise:bool=False, # int8 in place of float32
+):
+    "Write a folder that ONNX Runtime can use without PyTorch and without this package, see `export.load_exported`"
+    model = self._network('export')
+    from llmcfsr.export import export_folder
+    export_folder(model, self.popularity, self.items, folder, self.data, self.labels, quantise)
+
+@patch
+def push_to_hub(self:Recommender,
+    repo_id:str,         # owner/name
+    private:bool=False,  # only for a repository that is made now
+    token=None,          # of someone who may write there; the one that is logged in if None
+    revision:str=None,   # branch; main if None
+    message:str='',      # of the commit
+    metrics=None,        # content of a run's `metrics.json`, for the card
+)->str:                  # the address of the commit
+    "Save to a temporary folder and send it to a hub, in one commit, see `export.push_folder`"
+    import tempfile
+    from llmcfsr.export import push_folder, write_card
+    with tempfile.TemporaryDirectory() as d:
+        self.save_pretrained(Path(d)/'model')
+        if metrics: write_card(Path(d)/'model', metrics)
+        return push_folder(Path(d)/'model', repo_id, private, token, revision, message)
