@@ -125,7 +125,8 @@ def request_shapes(
             if (self.history is None) == (self.user is None): raise ValueError("give either history (a list of item ids, [] for a newcomer) or user")
             return self
     class Batch(Shape): requests: Annotated[list[Request], Field(max_length=limits.batch, min_length=1)]
-    class Items(Shape): items: Annotated[list[dict[str, str|int|float|bool|list|dict|None]], Field(max_length=limits.added, min_length=1, description='objects with item_id and any attributes')]
+    class Item(BaseModel): model_config = ConfigDict(extra='allow', allow_inf_nan=False); item_id: Id
+    class Items(Shape): items: Annotated[list[Item], Field(max_length=limits.added, min_length=1, description='objects with item_id and any attributes, such as title and brand')]
     return SimpleNamespace(Request=Request, Batch=Batch, Items=Items)
 
 # %% ../nbs/67_serve.ipynb #86d83d13
@@ -263,9 +264,10 @@ def _items(app, desk, limits, shapes, out, writable):
     if not writable: return
     @app.post('/items', response_model=out.Added, summary='Add items from their text; they can be recommended at once')
     async def add(items:shapes.Items):
-        def work(r): r.add_items(items.items); return len(r.items)
-        try: return as_json(dict(added=len(items.items), items=await _reply(desk, work, limits.seconds)))
-        except InputError as e: raise Refusal(422, ' '.join(str(e).split()), 'items') from None
+        new = [i.model_dump() for i in items.items]
+        def work(r): json.dumps(new, allow_nan=False); r.add_items(new); return len(r.items)
+        try: return as_json(dict(added=len(new), items=await _reply(desk, work, limits.seconds)))
+        except (InputError, ValueError) as e: raise Refusal(422, ' '.join(str(e).split()), 'items') from None
 
 # %% ../nbs/67_serve.ipynb #c436987c
 def _errors(app):
