@@ -188,9 +188,10 @@ def as_ids(
     what:str,         # the frame they are of, for the message
 )->np.ndarray:        # text
     "Ids as text; a missing one is an `InputError` that names the row"
-    missing = np.flatnonzero(column.isna() | (column.astype(str).str.strip() == ''))
+    texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in column.tolist()]
+    missing = np.flatnonzero(column.isna().to_numpy() | np.fromiter((not t.strip() for t in texts), bool, len(texts)))
     if len(missing): raise InputError(f"row {missing[0]} of {what} has no value in column {column.name!r}: drop or mend such rows")
-    return np.array([str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in column.tolist()], object)
+    return np.array(texts, object)
 
 def id_column(
     column:pd.Series,  # ids of any kind

@@ -7,14 +7,14 @@ __all__ = ['ROLES', 'SAME', 'PARTS', 'ATOMIC', 'PACKED', 'TEXT_ENDS', 'OTHER_END
            'read_items']
 
 # %% ../nbs/06_tables.ipynb #2588b38b
-import codecs, csv, datetime, decimal, io, itertools, math, numbers, re
+import codecs, csv, datetime, decimal, io, itertools, json, math, numbers, re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
-from pyarrow import csv as arrow_csv, json as arrow_json, parquet
+from pyarrow import csv as arrow_csv, parquet
 from .core import InputError, one_of
 from .interactions import arrow_codes, arrow_whole, coded, k_core
-from .catalog import read_attributes
+from .catalog import json_object, read_attributes
 
 # %% ../nbs/06_tables.ipynb #df03eea3
 ROLES = dict(
@@ -210,14 +210,33 @@ def _read_columns(path, end, columns=None):
     "A file of columns, or some of them"
     from pyarrow import feather
     try:
-        if end in ('.parquet', '.pq'): return parquet.read_table(path, columns=columns)
-        if end in ('.feather', '.arrow'): return feather.read_table(path, columns=columns)
-        with _open(path) as f: t = arrow_json.read_json(f, arrow_json.ReadOptions(block_size=1 << 24))
-        return t.select(columns) if columns else t
+        t = parquet.read_table(path, columns=columns) if end in ('.parquet', '.pq') else feather.read_table(path, columns=columns)
+        t.validate(full=True); return t
     except FileNotFoundError: raise InputError(f"{path} does not exist: check the path") from None
     except (pa.ArrowException, OSError, UnicodeError) as e: raise InputError(f"{path} cannot be read as {end[1:]} ({' '.join(str(e).split())[:160]}): it is damaged or something else, write it again") from None
 
 # %% ../nbs/06_tables.ipynb #420c6d53
+def _json_rows(path, most=None):
+    "The objects of a file of JSON lines"
+    try:
+        with _open(path) as raw:
+            for n,line in enumerate(itertools.islice(io.BufferedReader(raw), most), 1):
+                try: (line := line.removeprefix(b'\xef\xbb\xbf') if n == 1 else line).decode()
+                except UnicodeDecodeError as e: raise InputError(f"{path} line {n}: byte 0x{line[e.start]:02x} is not UTF-8: save the file with the encoding UTF-8") from None
+                if line.strip(): yield n,json_object(path, n, line)
+    except (OSError, EOFError) as e: raise _damaged(path, e) from None
+
+def _json_column(values):
+    "Values as a column; what is of several kinds becomes text"
+    try: return pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeError): return pa.array([v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values], pa.string())
+
+def _json_table(path, columns):
+    "Some keys of the objects of a file as a table"
+    rows = [[r.get(c) for c in columns] for _,r in _json_rows(path)]
+    return pa.table({c:_json_column([r[k] for r in rows]) for k,c in enumerate(columns)})
+
+# %% ../nbs/06_tables.ipynb #89ff7aa8
 @dataclass(frozen=True)
 class Source:
     "A table whose columns are known and not read yet"
@@ -241,6 +260,10 @@ def open_source(
     if end in TEXT_ENDS or end == '':
         form = text_form(path, sep, encoding, header); return Source(str(path), form.names, lambda columns: read_text(form, columns), lambda n: f'{path} line {form.line_of(int(n))}', end in ATOMIC)
     if end not in OTHER_ENDS: raise InputError(f"{path}: a name that ends in {end!r} says no kind of table: name it .csv, .tsv, .parquet, .feather, .jsonl, .inter or .item, as it is")
+    if end in ('.jsonl', '.ndjson'):
+        names = list(dict.fromkeys(k for _,r in _json_rows(path) for k in r))
+        if not names: raise InputError(f"{path} is empty: write one object a line")
+        return Source(str(path), names, lambda columns: _json_table(path, columns), lambda n: f'{path} line {next(itertools.islice(_json_rows(path), int(n), None))[0]}')
     if end in ('.parquet', '.pq') and path.is_file():
         try: names = parquet.read_schema(path).names
         except (pa.ArrowException, OSError) as e: raise InputError(f"{path} cannot be read as parquet ({' '.join(str(e).split())[:160]}): it is damaged or something else, write it again") from None
