@@ -1,6 +1,6 @@
 """Raw files in their true formats: odd lines, every rule for what does not fit, and random damage: an `InputError` or a result, never anything else.
-LLMCFSR_FUZZ sets the number of random cases (1,200 by default): LLMCFSR_FUZZ=100000 pytest -q tests/test_dumps.py -k fuzz"""
-import ast, gzip, io, json, os, tarfile, zipfile
+LLMCFSR_FUZZ sets the number of random cases (2,400 by default): LLMCFSR_FUZZ=100000 pytest -q tests/test_dumps.py -k damage"""
+import ast, gzip, io, json, os, random, tarfile, zipfile
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 import llmcfsr.dumps as dumps
@@ -168,7 +168,7 @@ def test_literal(value):
     assert repr(literal(text)) == repr(want)
 
 # Random damage ------------------------------------------------------------------------------------------------------------------------------------------------------------------------------
-FUZZ = int(os.environ.get('LLMCFSR_FUZZ', 1200))
+FUZZ = int(os.environ.get('LLMCFSR_FUZZ', 2400))
 READERS = {**{f'reviews {e}':(r, lines(row, row, {**row, i:'B2'}), n) for e,(r,row,i,_,n) in REVIEWS.items()}, 'table 2023':(amazon('2023'), b'user_id,parent_asin,rating,timestamp\nAE,B01,5.0,1588687728923\nAF,B02,4.0,1588687728924\n', 'A.csv'),
     **{f'items {e}':(lambda f,e=e,**k: read_amazon_items(f, e, **k), lines(x, y), 'm.json') for e,x,y in (('2014', repr(M14), repr({**M14, 'asin':'B'})), ('2018', M18, {**M18, 'asin':'B'}), ('2023', M23, {**M23, 'parent_asin':'B'}))},
     'items yelp':(read_yelp_items, lines(B13, BNOW), 'b.json'), **{n:(films, t, n) for n,t in RATINGS.items()}, **{n:(read_movielens_items, t.encode(), n) for n,t in MOVIES.items()}}
@@ -195,21 +195,48 @@ def outcome(read, path, bad):
     try: return read(path, bad=bad)
     except InputError as e: assert '\n' not in str(e); return str(e)
 
+def holds(read, path, content):
+    "An `InputError` or a result; what reads without an error reads the same when bad lines may be left out; what is kept keeps the rules"
+    path.write_bytes(content); strict,lenient = (outcome(read, path, bad) for bad in ('error', 'skip'))
+    if not isinstance(strict, str):
+        assert lenient[1] == strict[1] and (lenient[0].equals(strict[0]) if isinstance(strict[0], pd.DataFrame) else lenient[0] == strict[0])
+    if isinstance(lenient, str): return
+    kept,counts = lenient; assert counts['kept'] == len(kept) > 0 and (isinstance(strict, str) == bool(counts['dropped']))
+    if isinstance(kept, dict): json.dumps(kept, allow_nan=False).encode(); assert all(k.split() == [k] for k in kept)
+    else: assert kept.notna().all().all() and all(v.split() == [v] for c in ('user', 'item') for v in kept[c]) and (kept['time'] >= dumps.EARLIEST).all()
+
 @pytest.mark.parametrize('name', READERS)
 def test_fuzz(name, tmp_path):
-    "An `InputError` or a result; what reads without an error reads the same when bad lines may be left out; what is kept keeps the rules"
-    read,text,file = READERS[name]; path = tmp_path/file
-    @settings(max_examples=max(FUZZ//len(READERS), 1), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    "Damage that hypothesis thinks of, and makes small"
+    read,text,file = READERS[name]
+    @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(damaged(text))
-    def check(content):
-        path.write_bytes(content); strict,lenient = (outcome(read, path, bad) for bad in ('error', 'skip'))
-        if not isinstance(strict, str):
-            assert lenient[1] == strict[1] and (lenient[0].equals(strict[0]) if isinstance(strict[0], pd.DataFrame) else lenient[0] == strict[0])
-        if isinstance(lenient, str): return
-        kept,counts = lenient; assert counts['kept'] == len(kept) > 0 and (isinstance(strict, str) == bool(counts['dropped']))
-        if isinstance(kept, dict): json.dumps(kept, allow_nan=False).encode(); assert all(k.split() == [k] for k in kept)
-        else: assert kept.notna().all().all() and all(v.split() == [v] for c in ('user', 'item') for v in kept[c]) and (kept['time'] >= dumps.EARLIEST).all()
+    def check(content): holds(read, tmp_path/file, content)
     check()
+
+ODD = [None, True, -1, 0, 10**30, 1.5, float('nan'), float('inf'), '', ' ', '\0', '\ud83d', 'x'*9000, '<script>', '&amp;lt;b&gt;', [], [[]], {}, {'':None}, [1, 'a'], '0x1', '1e400', '2011-13-01', '2011-01-26 25:00:00', '\u2028', 'A\u00a0B']
+PIECES = [b'\n', b'\r\n', b'::', b',', b'"', b"'", b'\\', b'{', b'}', b'[', b'\x1f\x8b', b'\xff', b'\0', b'\xef\xbb\xbf', b' ', b'\t', b'-', b'9'*30, b'null', b'NaN', b'\\ud83d', b'u', b'(', b')', b'\xe2\x80\xa8']
+
+def damage(text, rng):
+    "A file of a reader, changed at random"
+    kind = rng.randrange(7); out = bytearray(gzip.compress(text, mtime=0) if kind in (4, 5) else text)
+    if kind == 0: return rng.randbytes(rng.randrange(200))
+    if kind == 1 or kind == 4: return bytes(out[:rng.randrange(len(out)+1)])
+    if kind == 2: return b'\n'.join(rng.choice(text.split(b'\n')) if rng.random() < .7 else b''.join(rng.choices(PIECES, k=3)) for _ in range(rng.randrange(6)))
+    if kind == 6 and text[:1] == b'{':
+        row = literal(text.split(b'\n')[0].decode()); row[rng.choice(sorted(row))] = rng.choice(ODD)
+        return text+(repr(row) if text[1:2] == b"'" else json.dumps(row)).encode()+b'\n'
+    for _ in range(rng.randrange(1, 5)): at = rng.randrange(len(out)); out[at:at+rng.randrange(4)] = rng.choice(PIECES) if rng.random() < .6 else rng.randbytes(rng.randrange(4))
+    return bytes(out)
+
+@pytest.mark.parametrize('name', READERS)
+def test_damage(name, tmp_path):
+    "Random damage in numbers; a case that fails is named by its number"
+    read,text,file = READERS[name]
+    for n in range(FUZZ//len(READERS)):
+        content = damage(text, random.Random(f'{name} {n}'))
+        try: holds(read, tmp_path/file, content)
+        except Exception as e: raise AssertionError(f'case {n} of {name}: {content!r}') from e
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(RATINGS)).flatmap(lambda n: st.tuples(st.just(n), damaged(RATINGS[n]))), st.sampled_from(['error', 'skip']))
