@@ -18,7 +18,7 @@ from .catalog import Catalog, build_catalog, coverage, has_text, read_attributes
 from .split import cases, head_tail, leave_one_out
 from .planted import planted_world
 from .dumps import find_raw, split_title
-from .recipes import MOVIELENS, PAPERS, fetch_raw, get_recipe, prepare
+from .recipes import MOVIELENS, PAPERS, fetch_raw, get_recipe, prepare, recipe_print
 from .fetch import NotFetched, fetch
 from .tables import ATOMIC, OTHER_ENDS, PACKED, TEXT_ENDS, Reading, arrow_table, read_interactions, read_items, suffix, thinned
 
@@ -303,7 +303,7 @@ def load_recipe(
 )->Dataset:
     "A data set made by its recipe, once"
     recipe = get_recipe(name); home = cache_folder()/name.replace(':', '_'); kept = home/'prepared'; done = read_json(kept/'report.json') if (kept/'report.json').exists() else {}
-    if done.get('print') != fingerprint(recipe) or raw is not None and done.get('raw') != _stamp(recipe, raw):
+    if done.get('print') != recipe_print(recipe) or raw is not None and done.get('raw') != _stamp(recipe, raw):
         raw = fetch_raw(recipe, home) if raw is None else raw; frame,attributes,report = prepare(recipe, raw, bad)
         with writing_folder(kept) as tmp:
             save_dataset(join(name, frame, attributes, 'empty', source=str(raw)), tmp/'data'); write_json(tmp/'report.json', {**report, 'raw':_stamp(recipe, raw)})

@@ -20,7 +20,7 @@ from .core import InputError, one_of, progress
 class Raw:
     "A raw file, on its own or inside an archive"
     path:Path          # of the file or the archive
-    inside:tuple = ()  # the way into the archive: (member,), or (archive, member) where an archive holds another
+    inside:tuple = ()  # the way into the archive: (member,), or (archive, ..., member) where an archive holds another
     @property
     def name(self)->str:
         "The file's own name"
@@ -32,20 +32,19 @@ ARCHIVES = '.zip', '.tar', '.tgz', '.tar.gz'
 
 def _real(name): return not (name.endswith('/') or name.startswith('__MACOSX') or name.rsplit('/', 1)[-1].startswith('.'))
 
-def _tar_names(f):
-    with tarfile.open(fileobj=f, mode='r|*') as t: return [m.name for m in t if m.isfile() and _real(m.name)]
+def _ways(f, name):
+    "The ways to all files inside an archive"
+    if not name.lower().endswith('.zip'):
+        with tarfile.open(fileobj=f, mode='r|*') as t: yield from ((m.name,) for m in t if m.isfile() and _real(m.name))
+        return
+    with zipfile.ZipFile(f) as z:
+        for m in filter(_real, z.namelist()):
+            if not m.lower().endswith(ARCHIVES): yield (m,); continue
+            with z.open(m) as inner: yield from ((m, *way) for way in _ways(inner, m))
 
 def _members(path):
-    "The ways to all files inside an archive"
     try:
-        if not path.name.lower().endswith('.zip'):
-            with open(path, 'rb') as f: return [(m,) for m in _tar_names(f)]
-        out = []
-        with zipfile.ZipFile(path) as z:
-            for m in filter(_real, z.namelist()):
-                if not m.lower().endswith(ARCHIVES[1:]): out.append((m,)); continue
-                with z.open(m) as f: out += [(m, inner) for inner in _tar_names(f)]
-        return out
+        with open(path, 'rb') as f: return list(_ways(f, path.name))
     except BROKEN as e: raise InputError(f"{path} is no whole archive ({e or type(e).__name__}): fetch it again") from None
 
 # %% ../nbs/07_dumps.ipynb #8e0f5f58
@@ -104,12 +103,11 @@ MAX_LINE = 1 << 24
 
 def _open(raw, stack):
     "The bytes of a raw file, decompressed"
-    f = stack.enter_context(open(raw.path, 'rb'))
-    inside = list(raw.inside)
-    if inside and str(raw.path).lower().endswith('.zip'): f = stack.enter_context(stack.enter_context(zipfile.ZipFile(f)).open(inside.pop(0)))
-    if inside:
-        t = stack.enter_context(tarfile.open(fileobj=f, mode='r|*'))
-        f = stack.enter_context(t.extractfile(next((m for m in t if m.name == inside[0]), None) or _gone(inside[0])))
+    f,name = stack.enter_context(open(raw.path, 'rb')),str(raw.path)
+    for member in raw.inside:
+        if name.lower().endswith('.zip'): f = stack.enter_context(stack.enter_context(zipfile.ZipFile(f)).open(member))
+        else: t = stack.enter_context(tarfile.open(fileobj=f, mode='r|*')); f = stack.enter_context(t.extractfile(next((m for m in t if m.name == member), None) or _gone(member)))
+        name = member
     return stack.enter_context(gzip.GzipFile(fileobj=f)) if f.peek(2)[:2] == b'\x1f\x8b' else f
 
 def _gone(name): raise KeyError(f'{name} is not in it')

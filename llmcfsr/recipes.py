@@ -2,13 +2,14 @@
 
 # %% auto #0
 __all__ = ['KAGGLE', 'YELP_OPEN', 'PAPERS', 'MOVIELENS', 'File', 'Recipe', 'by_user', 'within', 'steps_of', 'get_recipe',
-           'prepare', 'renamed', 'check_recipe', 'paper_pairs', 'fetch_raw']
+           'recipe_print', 'prepare', 'renamed', 'check_recipe', 'paper_pairs', 'fetch_raw']
 
 # %% ../nbs/08_recipes.ipynb #c772686a
 import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
+from . import __version__
 from .core import InputError, fingerprint, one_of
 from .interactions import k_core, min_count, read_inter
 from .dumps import DAY, find_raw, read_amazon_items, read_amazon_reviews, read_movielens_items, read_movielens_ratings, read_yelp_items, read_yelp_reviews
@@ -148,6 +149,10 @@ def _describe(recipe, folder, bad, only):
     if recipe.name == 'beauty': out = {k:{**a, 'categories':a['categories'][0]} if a.get('categories') else a for k,a in out.items()}          # the first path only, as the papers do
     return {k:{f:v for f,v in a.items() if f in recipe.fields} for k,a in out.items()} if recipe.fields else out, counts
 
+def recipe_print(recipe:Recipe)->str:
+    "A hash of a recipe and of the version that follows it"
+    return fingerprint(recipe, __version__)
+
 def prepare(
     recipe,           # a `Recipe` or its name
     raw,              # folder (or archive) with the raw files
@@ -157,7 +162,7 @@ def prepare(
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     frame,counts = _read(recipe, raw, bad); frame,left = steps_of(recipe, frame)
     only = set(frame['item']); attributes,described = _describe(recipe, raw, bad, only)
-    report = dict(recipe=recipe.name, edition=recipe.edition, print=fingerprint(recipe), reviews=counts, steps=left, items=described, items_without_text=len(only)-len(attributes))
+    report = dict(recipe=recipe.name, edition=recipe.edition, print=recipe_print(recipe), reviews=counts, steps=left, items=described, items_without_text=len(only)-len(attributes))
     return frame[['user', 'item', 'time']], attributes, {**report, 'check':check_recipe(frame, recipe)}
 
 # %% ../nbs/08_recipes.ipynb #d4b7fded

@@ -133,6 +133,13 @@ def test_yelp_as_shipped(tmp_path):
     (tmp_path/'Yelp-JSON.zip').write_bytes((tmp_path/'Yelp-JSON.zip').read_bytes()[:-100])
     with pytest.raises(InputError, match='is no whole archive'): find_raw(tmp_path/'Yelp-JSON.zip', name)
 
+def test_zip_in_a_zip(tmp_path):
+    "As Kaggle ships the files of 2013"
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('yelp_training_set/yelp_training_set_review.json', lines(*[Y13]*3000)); z.writestr('__MACOSX/yelp_training_set/._yelp_training_set_review.json', b'\0')
+    with zipfile.ZipFile(tmp_path/'yelp-recsys-2013.zip', 'w') as z: z.writestr('final_test_set.zip', inner.getvalue().replace(b'review', b'tested')); z.writestr('yelp_training_set.zip', inner.getvalue())
+    raw = find_raw(tmp_path, 'yelp_training_set_review.json'); assert raw.inside == ('yelp_training_set.zip', 'yelp_training_set/yelp_training_set_review.json') and len(yelp(raw)[0]) == 3000
+
 RATINGS = {'ratings.dat':b'1::1193::5::978300760\n1::661::3.5::978302109\n2::1193::4::978298413\n', 'ratings.csv':b'userId,movieId,rating,timestamp\n1,1193,5.0,978300760\n1,661,3.5,978302109\n2,1193,4.0,978298413\n', 'u.data':b'1\t1193\t5\t978300760\n1\t661\t3.5\t978302109\n2\t1193\t4\t978298413\n'}
 MOVIES = {'movies.dat':'1::Toy Story (1995)::Animation|Children\'s\n73::Misérables, Les (1995)::Drama\n9::Wings: A::B (1927)::(no genres listed)\n', 'movies.csv':'movieId,title,genres\n1,Toy Story (1995),Animation|Children\'s\n73,"Misérables, Les (1995)",Drama\n9,"Wings: A::B (1927)",(no genres listed)\n'}
 @pytest.mark.parametrize('name', RATINGS)
