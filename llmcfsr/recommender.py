@@ -561,22 +561,44 @@ def add_items(self:Recommender,
     bold:float=0.,# 0 shows them about as often as known items, 1 like the popular ones they read like (@eq-growth-boldness)
 ):                # self
     "Take in new items by their text, all of them or, with an `InputError`, none; nothing is trained (@eq-growth-map)"
-    from llmcfsr.growth import grow, leading_map, new_ids, open_reader, read_items, read_texts, template_of
-    _refuse_growth(self); new = read_items(items, self._row); old = slice(1, self.n_trained+1); known = self.vectors
+    from llmcfsr.growth import grow, leading_map, open_reader, read_items, read_texts, template_of
+    _refuse_growth(self); new = read_items(items, self._row); known = self.vectors
     if vectors is None:
         template = template_of(self.table)
         if self._reader is None: self._reader = open_reader(self.table, self.words, self.adapter)
         E = read_texts(self._reader, template, new)
     else: E = np.asarray(vectors, np.float32)
     if E.shape != (len(new), known.shape[1]) or not np.isfinite(E).all(): raise InputError(f"vectors of {len(new)} new items must be finite, of shape {(len(new), known.shape[1])}; these have shape {E.shape}")
-    co,maps = self.model.views.co,self._maps
-    if co is not None and bold not in maps: maps[bold] = new_ids(known[old], co.weight.detach().cpu().numpy()[old], self.popularity[old], bold)
-    if 'leading' not in maps: maps['leading'] = leading_map(self.model, self.n_trained)
-    grow(self.model, E, None if co is None else maps[bold](E), maps['leading'])
+    ids = None if self.model.views.co is None else self._id_map(bold)(E)
+    if 'leading' not in self._maps: self._maps['leading'] = leading_map(self.model, self.n_trained)
+    grow(self.model, E, ids, self._maps['leading'])
     if self._E is not None: self._E = np.concatenate([self._E, E])
     self.items = [*self.items, *new]; self._row = {i:n+1 for n,i in enumerate(self.items)}; self.popularity = np.append(self.popularity, np.zeros(len(new), np.int64))
     if self.attributes is not None: self.attributes = [*self.attributes, *new.values()]
     self.labels = {**self.labels, **{i:str(t) for i,a in new.items() if (t := a.get('title') or a.get('name'))}}; self._index = {}
+    self._use(self.model)
+    return self
+
+# %% ../nbs/64_recommender.ipynb #c5dcecf5
+@patch
+def _id_map(self:Recommender, bold):
+    "From text vectors to id vectors, fitted once"
+    from llmcfsr.growth import new_ids
+    old = slice(1, self.n_trained+1)
+    if bold not in self._maps: self._maps[bold] = new_ids(self.vectors[old], self.model.views.co.weight.detach().cpu().numpy()[old], self.popularity[old], bold)
+    return self._maps[bold]
+
+@patch
+def place_cold(self:Recommender,
+    bold:float=0., # as in `add_items`
+):                 # self
+    "Give the items that training knew and nobody took the id vectors that they would get as new items (@eq-growth-map); those of the others stay"
+    import torch
+    _refuse_growth(self); E,co = self.vectors,self.model.views.co
+    cold = 1+np.flatnonzero((self.popularity[1:self.n_trained+1] == 0) & E[1:self.n_trained+1].any(1))
+    if co is None or not len(cold): return self
+    ids = self._id_map(bold)(E[cold])
+    with torch.no_grad(): co.weight[torch.from_numpy(cold).to(co.weight.device)] = torch.as_tensor(ids, device=co.weight.device)
     self._use(self.model)
     return self
 

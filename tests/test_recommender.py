@@ -102,6 +102,16 @@ def test_new_items(trained, tmp_path, options):
     more = [dict(r, item_id=f'{r["item_id"]} again') for r in NEW]; np.testing.assert_allclose(again.add_items(more).scores(h), rec.add_items(more).scores(h), atol=1e-5)
     np.testing.assert_allclose(rec.scores(h)[:,-10:], rec.scores(h)[:,-20:-10], atol=1e-4)                    # the same text twice, the same scores
 
+def test_cold_items_are_placed_as_new_ones(shelf, trained):
+    "The id vectors of items that nobody took, and no others, become those that the same items would get when added"
+    rec = trained(); pop = rec.popularity[1:]; before = rec.model.views.co.weight.detach().numpy().copy()
+    if not (pop == 0).any(): rec.popularity[[3, 8]] = 0; pop = rec.popularity[1:]
+    cold = 1+np.flatnonzero(pop == 0); assert len(cold); twins = trained(); twins.popularity = rec.popularity; V = len(twins.items)
+    twins.add_items([dict(item_id=f'twin {i}', **DATA.catalog.attrs[i]) for i in cold]); assert rec.place_cold() is rec
+    after = rec.model.views.co.weight.detach().numpy(); warm = np.setdiff1d(np.arange(V+1), cold); assert (after[warm] == before[warm]).all()
+    np.testing.assert_allclose(after[cold], twins.model.views.co.weight.detach().numpy()[V+1:], atol=1e-5)
+    h = [[rec.items[n-1] for n in warm[1:5]]]; np.testing.assert_allclose(rec.scores(h)[:,cold-1], twins.scores(h)[:,V:], atol=1e-4)
+
 BAD = [([NEW[0], dict(title='No id')], 'item_id=None'), ([NEW[0], dict(item_id='i000', title='Known')], 'in the catalogue already'), ([NEW[0], NEW[0]], 'described before'), ([NEW[0], dict(item_id='z')], 'has no text'),
        ([NEW[0], dict(item_id='z', title=' ')], 'has no text'), ([NEW[0], dict(item_id='z', title='Xyzzy')], 'no word of it occurs'), ([NEW[0], dict(item_id='z', width=3)], 'none of the attributes'), ([], 'no new items')]
 @pytest.mark.parametrize('rows,said', BAD, ids=[s for _,s in BAD])
