@@ -108,9 +108,10 @@ def told(
     "What the system refuses when `path` is written becomes an `InputError` that names it and the mend"
     try: yield
     except Exception as e:
-        ours = e.errno in MENDS and str(e.filename or path).startswith(str(path.parent)) if isinstance(e, OSError) else type(e).__name__ == 'SafetensorError'
-        if not ours: raise
-        said,mend = (e.strerror,MENDS[e.errno]) if isinstance(e, OSError) else (e,'free some space')
+        where,own = str(getattr(e, 'filename', None) or path),type(e).__name__ == 'SafetensorError'      # whose number stands in its text, where it has one
+        number = e.errno if isinstance(e, OSError) else int((re.search(r'os error (\d+)', str(e)) or [0, 0])[1]) if own else None
+        if not own and (number not in MENDS or not (where.startswith(str(path.parent)) or str(path).startswith(where))): raise
+        said,mend = os.strerror(number) if number else e,MENDS.get(number, 'free some space')
         raise InputError(f"{path} cannot be written ({said}): {mend}, or give another place; what was there before is unchanged") from None
 
 # %% ../nbs/00_core.ipynb #4ef2a8f2
@@ -127,7 +128,7 @@ def remove(path):
     "Remove a file or a folder, if it is there"
     path = Path(path)
     if path.is_dir() and not path.is_symlink(): shutil.rmtree(path, ignore_errors=True)
-    else: path.unlink(missing_ok=True)
+    elif os.path.lexists(path): path.unlink()
 
 @contextmanager
 def writing(
@@ -268,7 +269,10 @@ def save_tensors(
     if all(isinstance(x, np.ndarray) for x in arrays.values()): from safetensors.numpy import save_file; plain = np.ascontiguousarray
     else: from safetensors.torch import save_file; plain = lambda x: x.detach().cpu().contiguous()
     arrays = {k:plain(x) for k,x in arrays.items()}; note = dict(note or {})
-    with writing(path) as tmp: save_file(arrays, tmp, metadata={**note, 'crc32':crc(arrays, note)})
+    with writing(path) as tmp:
+        room = tmp.with_suffix('.room.tmp')                                # safetensors puts a temporary file of its own beside the one it writes
+        try: room.mkdir(); save_file(arrays, room/'x', metadata={**note, 'crc32':crc(arrays, note)}); os.replace(room/'x', tmp)
+        finally: remove(room)
 
 def load_tensors(
     path,             # a file of safetensors
