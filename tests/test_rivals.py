@@ -4,9 +4,11 @@ import numpy as np, pytest, torch, torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from llmcfsr.baselines.attributes import attribute_table
 from llmcfsr.baselines.caser import CaserConfig, build_caser
+from llmcfsr.baselines.cities import CITIESConfig, infer_tail
 from llmcfsr.baselines.cl4srec import contrastive_objective
 from llmcfsr.baselines.ips import ips_objective
 from llmcfsr.baselines.llmesr import build_llmesr, distilled_objective
+from llmcfsr.baselines.melt import MELTConfig, build_melt, fit_melt
 from llmcfsr.baselines.s3rec import S3Loader, S3RecConfig, pretrain_s3rec
 from llmcfsr.baselines.single_view import sasrec
 from llmcfsr.baselines.ssl import build_ssl, ssl_objective, stored_attributes
@@ -28,6 +30,7 @@ BUILD = {'caser':lambda seed=0, b='sasrec': build_caser(sizes(b), n_items=V, see
     'caser one by one':lambda seed=0, b='sasrec': build_caser(sizes(b), n_items=V, seed=seed, caser=CaserConfig(3, 0, 2, 'none')),
     **{f'ssl {b}':functools.partial(lambda seed=0, b=b: build_ssl(sizes(b), n_items=V, seed=seed, attributes=TABLE), b=b) for b in ('sasrec', 'gru4rec', 'bert4rec')},
     'ssl without attributes':lambda seed=0, b='sasrec': build_ssl(sizes(b), n_items=V, seed=seed),
+    **{f'melt {b}':functools.partial(lambda seed=0, b=b: build_melt(sizes(b), n_items=V, seed=seed), b=b) for b in ('sasrec', 'bert4rec')},
     'llm-esr':lambda seed=0, b='sasrec': build_llmesr(sizes(b), E, seed=seed)}
 each = pytest.mark.parametrize('build', BUILD.values(), ids=BUILD)
 def batch_for(model, K=3, rows=40): return next(SeqLoader(SPLIT, max_len=12, batch_size=rows, kind='next' if model.causal else 'cloze', negatives=K).epoch(0))
@@ -73,8 +76,9 @@ def test_every_loss_reaches_every_weight(build):
     model = awake(build()).train(); b = batch_for(model)
     for loss in LOSSES:
         model.zero_grad(); parts = objective(model, b, loss, shared=V); parts['total'].backward(); assert parts['total'].isfinite()
-        assert [n for n,p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]==[]
-        assert [n for n,p in model.named_parameters() if not p.grad.any() and not n.endswith('W_k.bias')]==[]
+        own = [(n, p) for n,p in model.named_parameters() if not n.startswith(('W_U', 'W_I'))]      # what MELT learns in its branches alone
+        assert [n for n,p in own if p.grad is None or not p.grad.isfinite().all()]==[]
+        assert [n for n,p in own if not p.grad.any() and not n.endswith('W_k.bias')]==[]
 
 @each
 def test_a_seed_decides_and_a_stored_model_is_the_model(build, tmp_path):
@@ -120,3 +124,10 @@ def test_s3rec_is_trained_twice():
     how = S3RecConfig(epochs=2, batch_size=60); a,b = (sasrec(V, d=8, blocks=1, max_len=12) for _ in range(2)); first = pretrain_s3rec(a, SPLIT, TABLE, how)
     pretrain_s3rec(b, held_out_changed(), TABLE, how); assert all(torch.equal(x, y) for x,y in zip(a.state_dict().values(), b.state_dict().values())) and len(first)==2
     records = fit(a, SeqLoader(SPLIT, max_len=12, negatives=0), functools.partial(objective, loss='softmax'), lambda m: {'NDCG@10':1.}, TrainConfig(epochs=1)); assert np.isfinite(records[0]['loss']['total'])
+
+def test_repairs_after_training_read_training_alone():
+    ends = []
+    for split in (SPLIT, held_out_changed()):
+        m = sasrec(V, d=8, blocks=1, max_len=12); infer_tail(m, split, CITIESConfig(window=3, contexts=3, blocks=1, heads=2, epochs=1, lr=1e-3)); ends.append(m.views.co.weight.detach())
+        k = build_melt(sizes(), trained=m); fit_melt(k, split, SeqLoader(SPLIT, max_len=12), lambda m: {'NDCG@10':float(m.W_I.weight.abs().sum())}, TrainConfig(epochs=2), plain, MELTConfig(items=9)); ends.append(torch.cat([p.detach().flatten() for p in k.parameters()]))
+    assert torch.equal(ends[0], ends[2]) and torch.equal(ends[1], ends[3])
