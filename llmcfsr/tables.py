@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['ROLES', 'SAME', 'PARTS', 'ATOMIC', 'PACKED', 'TEXT_ENDS', 'OTHER_ENDS', 'plain_name', 'find_columns', 'suffix',
            'first_record', 'find_separator', 'Form', 'text_form', 'read_text', 'arrow_table', 'Source', 'open_source',
-           'ids_of', 'times_of', 'Reading', 'read_interactions', 'thinned', 'plain_value', 'plain_attributes',
-           'read_items']
+           'common_type', 'ids_of', 'times_of', 'Reading', 'read_interactions', 'thinned', 'plain_value',
+           'plain_attributes', 'read_items']
 
 # %% ../nbs/06_tables.ipynb #2588b38b
 import codecs, csv, datetime, decimal, io, itertools, json, math, numbers, re
@@ -273,16 +273,25 @@ def open_source(
     return Source(str(path), names, lambda columns: t.select(columns) if t is not None else _read_columns(path, end, list(columns)), lambda n: f'{path} row {n}')
 
 # %% ../nbs/06_tables.ipynb #e5fb5681
+def common_type(
+    column, # Arrow column
+):          # Arrow column
+    "A column without dictionaries and views of text, which few functions of Arrow know"
+    def one(c):
+        if pa.types.is_dictionary(c.type): v = one(c.dictionary); return pa.DictionaryArray.from_arrays(c.indices, v).cast(v.type)
+        return c.cast(pa.large_string()) if str(c.type) == 'string_view' else c
+    if not pa.types.is_dictionary(column.type) and str(column.type) != 'string_view': return column
+    return pa.chunked_array([one(c) for c in column.chunks], None if column.num_chunks else pa.large_string()) if isinstance(column, pa.ChunkedArray) else one(column)
+
 def ids_of(
     column,      # Arrow column
     name,        # of the column, for the message
     source:str,  # for the message
 )->tuple:        # int32 [n] which id, -1 where there is none, and the ids as texts
     "The different ids of a column"
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not any(f(kind) for f in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)) and str(kind) != 'string_view':
-        raise InputError(f"{source}: column {name!r} holds {kind}, no ids: give text or whole numbers")
-    if pa.types.is_dictionary(column.type) or str(kind) == 'string_view': column = column.cast(kind if str(kind) != 'string_view' else pa.large_string())
+    column = common_type(column)
+    if not any(f(column.type) for f in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)):
+        raise InputError(f"{source}: column {name!r} holds {column.type}, no ids: give text or whole numbers")
     if pa.types.is_null(column.type): column = column.cast(pa.string())
     codes,names = arrow_codes(column)
     texts = [None if v is None or isinstance(v, float) and v != v else str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip() for v in names]
@@ -328,10 +337,9 @@ def times_of(
     form:str=None,    # of dates that are written otherwise than in ISO 8601
 )->tuple:             # int64 [n], and bool [n] where a time is missing
     "Times of any kind as whole numbers"
-    if pa.types.is_dictionary(column.type): column = column.cast(column.type.value_type)
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    column = common_type(column); column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(column, pa.ChunkedArray): column = pa.concat_arrays(column.chunks or [pa.array([], column.type)])
-    t,text = column.type,pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or str(column.type) == 'string_view'
+    t = column.type; text = pa.types.is_string(t) or pa.types.is_large_string(t)
     none = pc.is_null(column, nan_is_null=pa.types.is_floating(t))
     if text: none = pc.or_(none, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column.cast(pa.string())), ''), True))
     gone = none.to_numpy(zero_copy_only=False); rows = np.flatnonzero(~gone); there = column.filter(pc.invert(none)); at = lambda k: where(rows[k])
