@@ -191,6 +191,7 @@ def records(
 
 # %% ../nbs/07_dumps.ipynb #13f217ca
 EARLIEST,DAY = 631152000,86400      # 1990-01-01 UTC
+_WHOLE = re.compile(r'-?\d{1,18}', re.A)
 
 def _id(events, n, value, what):
     "An id without blanks around it, None if it is none"
@@ -207,7 +208,7 @@ def _id(events, n, value, what):
 
 def _moment(events, n, value):
     "A time as a whole number within bounds, None if it is none"
-    if type(value) is str and value.strip().lstrip('-').isascii() and value.strip().lstrip('-').isdigit() and len(value) < 20: value = int(value)
+    if type(value) is str and _WHOLE.fullmatch(value.strip()): value = int(value.strip())
     if type(value) is float and value.is_integer(): value = int(value)
     if type(value) is not int: return events.tally.drop(n, 'no time', value, 'give a whole number of seconds since 1970')
     if not events.low <= value <= events.high: return events.tally.drop(n, 'a time before 1990 or more than a day ahead', value, 'mend the time or its unit')
