@@ -149,7 +149,7 @@ def test_ratings(name, end, tmp_path):
     for line,said in (('1,2,3', 'columns, not 4'), ('1::2::3::4::5', 'columns, not 4'), ('::'.join('12x4'), 'no rating|columns'), ('\xff', 'columns')):
         with pytest.raises(InputError, match=f'line {text.count(bytes([10]))+1}: '): films(put(tmp_path, name, text+line.encode('latin-1' if line == '\xff' else 'utf-8'), False))
     sep = {'ratings.dat':'::', 'ratings.csv':',', 'u.data':'\t'}[name]
-    for row,said in ((('1', '2', '5', '-1'), '1990'), (('', '2', '5', '978300760'), 'no user'), (('1', '2', 'nan', '978300760'), 'no rating'), (('1', '2', '5', '1e9'), 'no time'), (('1', '2', '', '978300760'), 'no rating'), (('1', '2', '5', str(NOW+3*86400)), 'ahead'), (('1', '2', '5', '1_000_000_000'), 'no time'), (('1', '2', '5', '--5'), 'no time'), (('1', '2', '5', '\x1f978300760'), '')):
+    for row,said in ((('1', '2', '5', '-1'), '1990'), (('', '2', '5', '978300760'), 'no user'), (('1', '2', 'nan', '978300760'), 'no rating'), (('1', '2', '5', '1e9'), 'no time'), (('1', '2', '', '978300760'), 'no rating'), (('1', '2', '5', str(NOW+3*86400)), 'ahead'), (('1', '2', '5', '1_000_000_000'), 'no time'), (('1', '2', '5', '--5'), 'no time')):
         bad = put(tmp_path, name, text+sep.join(row).encode()+end, False)
         with pytest.raises(InputError, match=said): films(bad)
         assert films(bad, bad='skip')[0].equals(frame)
