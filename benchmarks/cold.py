@@ -10,7 +10,7 @@ import numpy as np
 RULES = {'zeros':dict(kind='zeros'), 'mean':dict(kind='mean'),
          **{f'near {k}{w}':dict(kind='near', k=k, weight=w.strip()) for k in (1, 5, 10, 20, 50) for w in ('', ' root', ' counted')},
          **{f'ridge {r}{w}':dict(kind='ridge', ridge=r, weight=w.strip()) for r in (.01, .1, 1., 10.) for w in ('', ' root', ' counted')}}
-FEW = ('add_items', 'as trained', 'pop', 'text', 'zeros', 'mean', *(f'{r}{w}' for r in ('near 10', 'ridge 0.1', 'ridge 1.0') for w in ('', ' root', ' counted')))
+FEW = ('add_items', 'as trained', 'pop', 'text', 'zeros', 'mean', *(f'{r}{w}' for r in ('near 10', 'ridge 0.01', 'ridge 0.1') for w in ('', ' root', ' counted')))
 
 def hidden_items(
     pop,       # int [V+1] training interactions

@@ -142,11 +142,11 @@ def new_ids(
     E:np.ndarray,     # [V,M] text vectors of known items
     C:np.ndarray,     # [V,D] their id vectors
     pop:np.ndarray,   # int [V] their training interactions
-    bold:float=0.,    # b: how much more popular items count; 0 for alike
-    ridge:float=.1,   # lambda
+    bold:float=.5,    # b: how much more popular items count; 0 for alike
+    ridge:float=.01,  # lambda
 )->AffineMap:
     "From text vectors to the id vectors of new items: a ridge map from the items that somebody took (@eq-growth-map, @eq-growth-boldness)"
-    if not (np.isfinite(bold) and 0 <= bold <= 2): raise InputError(f"bold={bold} must lie between 0 (new items are shown like others) and 2 (like the most popular they resemble)")
+    if not (np.isfinite(bold) and 0 <= bold <= 2): raise InputError(f"bold={bold} must lie between 0 (new items are rarely shown) and 2 (often, like the popular ones they read like)")
     taken = pop > 0
     return affine_map(E[taken], C[taken], pop[taken].astype('f8')**bold, ridge)
 

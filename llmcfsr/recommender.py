@@ -558,7 +558,7 @@ def _refuse_growth(rec):
 def add_items(self:Recommender,
     items,        # frame with item_id and any attributes (title, ...), or a list of such dictionaries
     vectors=None, # float32 [n,M] their text vectors, for a table that was made elsewhere; embedded here if None
-    bold:float=0.,# 0 shows them about as often as known items, 1 like the popular ones they read like (@eq-growth-boldness)
+    bold:float=.5,# how boldly they are shown: 0 rarely, 1 often, at a price for the known (@eq-growth-boldness)
 ):                # self
     "Take in new items by their text, all of them or, with an `InputError`, none; nothing is trained (@eq-growth-map)"
     from llmcfsr.growth import grow, leading_map, open_reader, read_items, read_texts, template_of
@@ -590,7 +590,7 @@ def _id_map(self:Recommender, bold):
 
 @patch
 def place_cold(self:Recommender,
-    bold:float=0., # as in `add_items`
+    bold:float=.5, # as in `add_items`
 ):                 # self
     "Give the items that training knew and nobody took the id vectors that they would get as new items (@eq-growth-map); those of the others stay"
     import torch
