@@ -292,8 +292,7 @@ class ModelScorer:
             for a in range(0, len(order), self.batch): parts.append(self._states(histories, order[a:a+self.batch], device))
             h = Views(*(None if v[0] is None else torch.cat(v)[back] for v in zip(*parts))) if parts else self.kept.map(lambda v: v[:0])
             p = _beside(self.across, model.products(h, self.kept.map(lambda v: v[:0]) if self.across else self.kept))   # their tables are put together once
-        finally:
-            if was: model.train()
+        finally: was and model.train()
         @torch.no_grad()
         def write(a, b, out):
             part,y = Products(p.u[a:b], p.x, p.gamma, tuple((s[a:b], g[a:b], x) for s,g,x in p.gates)),torch.from_numpy(out)

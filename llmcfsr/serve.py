@@ -145,7 +145,12 @@ def answer_shapes():
 # %% ../nbs/67_serve.ipynb #d53731c9
 class Refusal(Exception):
     "An answer that is an error: status, sentence, and the field that it is about"
-    def __init__(self, status, error, field=None, **headers): self.status,self.error,self.field,self.headers = status,error,field,headers
+    def __init__(self,
+        status:int,     # of HTTP
+        error:str,      # value, rule, mend
+        field:str=None, # what it is about
+        **headers,      # of the answer
+    ): self.status,self.error,self.field,self.headers = status,error,field,headers
 
 def as_json(
     obj,                # what JSON can hold
@@ -171,7 +176,10 @@ def as_refusal(
 # %% ../nbs/67_serve.ipynb #37efc219
 class Gate:
     "ASGI middleware: a bounded body that arrives in time, or a refusal; a fault becomes one line"
-    def __init__(self, app, limits:Limits): self.app,self.limits = app,limits
+    def __init__(self,
+        app,           # what stands behind the gate
+        limits:Limits, # how much, and how slowly
+    ): self.app,self.limits = app,limits
 
     async def body(self, scope, receive):
         "The whole body; None where the client has gone"
