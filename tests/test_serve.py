@@ -51,7 +51,7 @@ def test_items(client, rec):
 WRONG = {'unknown item':(422, 'history.1', dict(history=['a', 'gone'])), 'unknown exclude':(422, 'exclude.0', dict(history=['a'], exclude=['gone'])), 'unknown user':(422, 'user', dict(user='nobody')), 'both':(422, None, dict(user='3', history=[])), 'neither':(422, None, {}),
     'k 0':(422, 'k', dict(history=[], k=0)), 'k text':(422, 'k', dict(history=[], k='5')), 'k true':(422, 'k', dict(history=[], k=True)), 'k too large':(422, 'k', dict(history=[], k=31)), 'history too long':(422, 'history', dict(history=['a']*51)), 'id too long':(422, 'history.0', dict(history=['a'*21])),
     'id null':(422, 'history.0', dict(history=[None])), 'id true':(422, 'history.0', dict(history=[True])), 'misspelt':(422, 'histroy', dict(histroy=['a'])), 'unknown field':(422, 'where', dict(history=['a'], where={'band':'A'})), 'unknown value':(422, 'where', dict(history=['a'], where={'brand':'Z'})),
-    'history text':(422, 'history', dict(history='abc')), 'not an object':(422, None, ['a']), 'unknown how':(422, 'unknown', dict(history=['a'], unknown='maybe')), 'too many exclude':(422, 'exclude', dict(history=[], exclude=['a']*11)), 'half a character':(422, 'history.0', dict(history=['\ud83d']))}
+    'long value':(422, 'history', dict(history={'x'*90+str(n):{'y'*90:['z'*90]*9} for n in range(9)})), 'history text':(422, 'history', dict(history='abc')), 'not an object':(422, None, ['a']), 'unknown how':(422, 'unknown', dict(history=['a'], unknown='maybe')), 'too many exclude':(422, 'exclude', dict(history=[], exclude=['a']*11)), 'half a character':(422, 'history.0', dict(history=['\ud83d']))}
 @pytest.mark.parametrize('case', WRONG)
 def test_wrong(client, case):
     status,field,body = WRONG[case]; r = client.post('/recommend', content=json.dumps(body), headers={'content-type':'application/json'}); told = r.json()
@@ -172,8 +172,8 @@ def fuzzed(rec, tmp_path_factory):
     return make_app(own, Limits(body=20000, history=60, batch=8, k=50, ids=20, chars=40, added=5), writable=True)
 
 def settings(n):
-    from hypothesis import HealthCheck, settings
-    return settings(max_examples=n, deadline=None, database=None, derandomize=CASES <= 1500, suppress_health_check=list(HealthCheck))
+    from hypothesis import HealthCheck, Phase, settings
+    return settings(phases=tuple(Phase) if CASES <= 1500 else (Phase.explicit, Phase.generate), max_examples=n, deadline=None, database=None, derandomize=CASES <= 1500, suppress_health_check=list(HealthCheck))
 
 def sound(status, body, seconds):
     "No fault, no hang, and errors of one shape"
