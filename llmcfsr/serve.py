@@ -343,6 +343,7 @@ def serve(
     except ImportError: raise InputError("the service needs fastapi and uvicorn: pip install 'llmcfsr[serve]'") from None
     try: sock = socket.create_server((host, port), family=socket.AF_INET6 if ':' in host else socket.AF_INET, backlog=2048)
     except (OSError, OverflowError) as e: raise InputError(f"cannot listen on {host} port {port} ({getattr(e, 'strerror', None) or e}): give another --host or --port, 0 for a free port") from None
+    recommender.recommend([recommender.items[:2]], k=1)                      # loops are compiled and item vectors computed now, not for the first client
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=int(limits.seconds)+1, ws='none'))
     in_main = threading.current_thread() is threading.main_thread()
     before = {s:signal.signal(s, lambda *_: None) for s in (signal.SIGTERM, signal.SIGINT)} if in_main else {}   # uvicorn raises a signal again after its end
