@@ -234,7 +234,7 @@ def _know(self:Recommender, dataset, counts):
     self.items = [str(i) for i in dataset.interactions.items[1:]]
     self._row = {i:n+1 for n,i in enumerate(self.items)}
     self.popularity = np.asarray(counts, np.int64)
-    self.data,self.n_trained,self._index,self.known = dict(name=dataset.name, fingerprint=dataset.fingerprint, users=dataset.interactions.n_users),len(self.items),{},KnownUsers.of(dataset.interactions)
+    self.data,self.n_trained,self._index,self.known = dict(name=dataset.name, fingerprint=dataset.fingerprint),len(self.items),{},KnownUsers.of(dataset.interactions)
     self.attributes = None if dataset.catalog is None else list(dataset.catalog.attrs)
     if dataset.catalog is not None: self.labels = {i:str(t) for i,a in zip(self.items, dataset.catalog.attrs[1:]) if (t := a.get('title') or a.get('name'))}
 
@@ -652,7 +652,7 @@ def why(self:Recommender,
     model = self._network('explain')
     from llmcfsr.why import why
     (rows,),((row,),) = self.rows([history]),self.rows([[item]])
-    return why(model, rows, int(row), self.scorer, ['']+list(self.items), self.labels)
+    return why(model, rows, int(row), self.scorer, ['', *self.items], self.labels, self._E)
 
 @patch
 def plot_why(self:Recommender,

@@ -131,13 +131,13 @@ def influence(
 
 # %% ../nbs/62_why.ipynb #d51eb944
 def text_cosines(
-    model,     # `LLMCFSR` or a relative
+    E,         # float [V+1,M] text vectors, or None
     history,   # int [T] rows
     item:int,  # row of the item
-)->np.ndarray: # float [T], None where the model keeps no text vectors
+)->np.ndarray: # float [T], None where there are no text vectors
     "Cosine of the text vectors of the history with that of the item"
-    if model.views.se is None: return None
-    e = F.normalize(model.views.se.rows(torch.as_tensor([*map(int, history), item], device=model.views.se.E.device)), dim=1)
+    if E is None: return None
+    e = F.normalize(torch.as_tensor(E)[[*map(int, history), item]].float(), dim=1)
     return (e[:-1]@e[-1]).cpu().numpy()
 
 @torch.no_grad()
@@ -177,6 +177,7 @@ def why(
     scorer=None, # of that model, if one is at hand
     names=None,  # [V+1] ids of the rows; the rows themselves if None
     labels=None, # id -> title
+    E=None,      # [V+1,M] text vectors, where the model keeps none of its own
 )->dict:         # plain numbers
     "Why `item` after `history`: shares of the views (@eq-why-parts), influence (@eq-why-influence), attention (@eq-why-weights, @eq-why-rollout), likeness of texts"
     history,labels = np.asarray(history, np.int64)[-(model.config.max_len-(not model.causal)):],labels or {}
@@ -184,12 +185,12 @@ def why(
     if not 1 <= item <= model.n_items: raise InputError(f"item row {item} is not in the catalogue of {model.n_items} items: give a row from 1 to {model.n_items}")
     scorer,was = scorer or ModelScorer(model),model.training; model.eval()
     try:
-        effect = influence(scorer, history, item); items = scorer.kept; ids = torch.as_tensor(history, device=own(items)[0].device)[None]
+        effect,items = influence(scorer, history, item),scorer.kept; ids = torch.as_tensor(history, device=own(items)[0].device)[None]
         h = model.user_state(items, ids, ids>0); P = view_parts(model, h, items); maps = attention_maps(model, items, history); levels = level_weights(model, items, h, item)
     finally: model.train(was)
     there = [NAMES[k] for k,v in zip('cs', items) if v is not None]; part,mean = P[item].cpu().numpy(),P[1:].mean(0).cpu().numpy()
     name = lambda i: int(i) if names is None else str(names[i])
-    columns = dict(lead=effect['lead'], influence=effect['influence'], rank_without=[None]*len(history) if len(history)==1 else effect['rank_without'], **_looks(maps, len(history)), text_cosine=text_cosines(model, history, item))
+    columns = dict(lead=effect['lead'], influence=effect['influence'], rank_without=[None]*len(history) if len(history)==1 else effect['rank_without'], **_looks(maps, len(history)), text_cosine=text_cosines(E if model.views.se is None else model.views.se.E, history, item))
     rows = [dict(position=t+1, item=name(i), label=labels.get(name(i)), **{k:None if c is None else _number(c[t]) for k,c in columns.items()}) for t,i in enumerate(history)]
     return dict(item=name(item), label=labels.get(name(item)), score=effect['score'], mean_score=effect['mean'], rank=effect['rank'], shares=dict(zip(there, part.sum(1).tolist())),
         leads=dict(zip(there, (part-mean).sum(1).tolist())), parts=part.tolist(), levels=levels, history=rows)
