@@ -42,6 +42,7 @@ def _gru_run(gru, gates, x, real, newest=False):
     h = h.reshape(x.shape)
     return h[...,-1:,:] if newest else h
 
+# %% ../nbs/63_export.ipynb #ce24567e
 def scorer_graph(
     model,      # `LLMCFSR` or a relative
     popularity, # int [V+1] training counts, the answer to an empty history
@@ -140,6 +141,7 @@ def export_folder(
         if quantise: quantise_file(tmp/'model.onnx')
         write_json(tmp/'items.json', list(items)); write_json(tmp/'labels.json', labels or {}); write_json(tmp/'config.json', config); write_text(tmp/'README.md', _readme(config, list(items)))
 
+# %% ../nbs/63_export.ipynb #3f21e21f
 def save_onnx(
     proto,          # an ONNX ModelProto
     path,           # where to
