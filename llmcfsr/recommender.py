@@ -268,7 +268,8 @@ def rows(self:Recommender,
 )->list:       # list of int32 arrays of row numbers
     "Histories of source ids as row numbers of the tables"
     if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
-    if isinstance(histories, str) or any(isinstance(h, str) for h in histories): raise InputError("histories must be a list of lists of item ids, such as [['50', '172'], ['1']]")
+    lists = lambda x: isinstance(x, (list, tuple, np.ndarray, pd.Series))
+    if not lists(histories) or not all(map(lists, histories)): raise InputError("histories must be a list of lists of item ids, such as [['50', '172'], ['1']]")
     row,out = self._row,[]
     for h in histories:
         at = [row.get(i) if isinstance(i, str) else row.get(str(i)) for i in h]
