@@ -235,6 +235,7 @@ def _make_room(path, dtype, shape):
                 with open(path, 'r+b') as f: os.posix_fallocate(f.fileno(), 0, os.fstat(f.fileno()).st_size)
         except OSError: path.unlink(missing_ok=True); raise
 
+# %% ../nbs/15_itemtable.ipynb #1bdb25e7
 def export_table(
     encoder,        # a `TextEncoder`
     texts,          # V+1 texts, the first empty
