@@ -197,7 +197,9 @@ def arrow_table(
     "Any frame as an Arrow table"
     if isinstance(source, pa.RecordBatch): source = pa.Table.from_batches([source])
     if not isinstance(source, (pa.Table, pd.DataFrame)):
-        if hasattr(source, '__arrow_c_stream__'): source = pa.table(source)
+        if hasattr(source, '__arrow_c_stream__'):
+            try: source = pa.table(source)
+            except pa.ArrowException as e: raise InputError(f"the {type(source).__name__} cannot be taken by pyarrow {pa.__version__} ({' '.join(str(e).split())[:80]}): install a newer pyarrow, or give what to_arrow() or to_pandas() makes of it") from None
         elif hasattr(source, '__dataframe__'):
             from pyarrow.interchange import from_dataframe
             source = from_dataframe(source)
