@@ -96,19 +96,29 @@ def data_options(
     g = p.add_argument_group('imperfect data')
     g.add_argument('--missing-text', choices=('error', 'empty'), default='error', help='items without a line in item_attributes.jsonl: stop, or read them as empty text (default error)')
     g.add_argument('--unseen-items', choices=('error', 'drop', 'keep'), default='error', help='text of items without interactions: stop, leave out, or keep as cold items (default error)')
+    g = p.add_argument_group('tables and raw files')
+    g.add_argument('--columns', type=_roles, metavar='ROLE=NAME,...', help='columns of a table, such as user=uid,item=sku,time=ts; well-known names are found without')
+    g.add_argument('--min-rating', type=float, metavar='X', help='leave out rows of a table with a lower rating, or with none'); g.add_argument('--core', type=int, metavar='N', help='least interactions of users and items, until all have them (the k-core)')
+    g.add_argument('--duplicates', choices=('keep', 'drop'), help='rows that are equal in user, item and time (default keep)'); g.add_argument('--raw', metavar='PATH', help='for a known name: folder or archive with its raw files')
+    g.add_argument('--bad', choices=('error', 'skip'), help='for a known name: a raw line that does not fit is an error, or left out and counted (default error)')
+
+def _roles(s):
+    parts = [o.partition('=') for o in s.split(',') if o]
+    if not parts or not all(a and b for a,_,b in parts): raise argparse.ArgumentTypeError(f'{s!r} is no list of ROLE=NAME: write such as user=uid,item=sku,time=ts')
+    return {a.strip():b.strip() for a,_,b in parts}
 
 def parser(
     only=None, # the command whose arguments are wanted; all if None
 )->argparse.ArgumentParser:
     "The parser of all commands"
-    p = _Parser(prog='llmcfsr', description='LLM-enhanced sequential recommendation of long-tail items.', epilog='DATA is a known name (planted, ml-100k) or a folder with inter.txt and, where there is text, item_attributes.jsonl.\n'
+    p = _Parser(prog='llmcfsr', description='LLM-enhanced sequential recommendation of long-tail items.', epilog='DATA is a known name (planted, ml-100k, beauty, yelp, ...), a folder with inter.txt and, where there is text, item_attributes.jsonl, or a table of interactions (CSV, parquet, ...) or a folder of them.\n'
         f'RUN is a folder that `llmcfsr fit` wrote; where it is only read, a model folder will do.\n\nexamples:\n  llmcfsr demo\n  llmcfsr fit planted --encoder tfidf --epochs 2 --dim 16 --out runs/cfsr\n  llmcfsr COMMAND --help\n\n{CODES}')
     p.add_argument('--version', action='version', version=f'llmcfsr {__version__}')
     p.add_argument('--print-completion', choices=('bash', 'zsh'), metavar='SHELL', help="print a completion script for bash or zsh, such as for `llmcfsr --print-completion bash > ~/.local/share/bash-completion/completions/llmcfsr`")
     subs = p.add_subparsers(dest='command', metavar='COMMAND', parser_class=_Parser)
     q = {k:subs.add_parser(k, help=v.purpose, description=v.purpose[0].upper()+v.purpose[1:]+('' if v.purpose.endswith('?') else '.'), epilog=page_end(k)) for k,v in PAGES.items()}
     for k in q if only is None else (only,) if only in q else ():
-        if k in ('data', 'embed', 'judge', 'fit'): q[k].add_argument('data', metavar='DATA', help='known name or folder')
+        if k in ('data', 'embed', 'judge', 'fit'): q[k].add_argument('data', metavar='DATA', help='known name, folder, or table (CSV, parquet, ...)')
         ARGUMENTS[k](q[k])
         if k in ('data', 'embed', 'judge', 'fit', 'evaluate'): data_options(q[k])
         say = q[k].add_argument_group('what is said'); say.add_argument('--json', action='store_true', help='print JSON for machines; errors are JSON as well')
@@ -186,9 +196,14 @@ def _options(a, cls):
     "The fields of a dataclass out of parsed arguments"
     return {f.name:getattr(a, f.name) for f in dataclasses.fields(cls) if hasattr(a, f.name)}
 
+def _loading(a):
+    more = {k:v for k in ('columns', 'min_rating', 'core', 'duplicates', 'raw', 'bad') if (v := getattr(a, k)) is not None}
+    if 'raw' in more: more['raw'] = str(Path(more['raw']).resolve())
+    return dict(missing_text=a.missing_text, unseen_items=a.unseen_items, **more)
+
 def _load(a):
     from llmcfsr.datasets import load_dataset
-    return load_dataset(a.data, missing_text=a.missing_text, unseen_items=a.unseen_items)
+    return load_dataset(a.data, **_loading(a))
 
 def _say(a, text, obj):
     print(json.dumps(obj, ensure_ascii=False, allow_nan=False) if a.json else text, flush=True)
@@ -228,10 +243,11 @@ def cmd_fit(a):
     "`llmcfsr fit`"
     from llmcfsr.experiment import figure_formats, run, table, text_table
     from llmcfsr.recommender import Options
+    from llmcfsr.datasets import KNOWN
     from llmcfsr.train import tensorboard
-    source = str(Path(a.data).resolve()) if Path(a.data).exists() else a.data
+    source = a.data if a.data in KNOWN or not Path(a.data).exists() else str(Path(a.data).resolve())
     options,formats,watchers = Options(**_options(a, Options)),figure_formats(a.figures),[tensorboard(a.tensorboard)] if a.tensorboard else []
-    metrics = run(_load(a), options, a.out, source=source, resume=a.resume, loading=dict(missing_text=a.missing_text, unseen_items=a.unseen_items), formats=formats, on_epoch=watchers)
+    metrics = run(_load(a), options, a.out, source=source, resume=a.resume, loading=_loading(a), formats=formats, on_epoch=watchers)
     _say(a, f"HR@10 / NDCG@10 on the test items\n{text_table(table({a.model:metrics}))}\n\nrun folder: {a.out}", dict(run=a.out, metrics=metrics))
 
 def cmd_evaluate(a):

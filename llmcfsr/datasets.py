@@ -321,7 +321,10 @@ def load_dataset(
     **kwargs,        # for a folder or a file: `missing_text`, `unseen_items` of `join`, and the options of `from_tables`
 )->Dataset:
     "A data set by name or from a folder or a file; of a name and a folder that are written alike, the name counts"
-    if str(name) in KNOWN: return KNOWN[str(name)](raw=raw, bad=bad)
+    if str(name) in KNOWN:
+        for k in kwargs:
+            if k not in ('missing_text', 'unseen_items'): raise InputError(f"{name!r} is a known data set, whose files are read in one way: leave out {k!r}, or give a table or a folder of your own")
+        return KNOWN[str(name)](raw=raw, bad=bad)
     if Path(str(name)).exists(): return read_path(name, **kwargs)
     if str(name).startswith('amazon-20'): return load_recipe(str(name), raw, bad)
     if os.sep in str(name) or str(name).startswith('.'): raise InputError(f"{name} is not a folder: give a folder with inter.txt, or one of {', '.join(KNOWN)}")

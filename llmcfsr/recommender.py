@@ -500,6 +500,7 @@ def _read_model(folder):
         if not (folder/name).is_file() or fingerprint((folder/name).read_bytes()) != want: raise InputError(f"{folder/name} is missing or was altered after it was written: {mend}")
     return config,items,labels,tensors
 
+# %% ../nbs/64_recommender.ipynb #c086a32f
 @patch
 def _read_more(self:Recommender, folder, config):
     "What a folder holds besides the model, each part where it is there"

@@ -95,3 +95,11 @@ def test_missing_places(capsys, tmp_path):
 def test_text_model_without_text(tmp_path, capsys):
     assert main(['fit', str(folder(tmp_path, GOOD, None)), '--model', 'llm-cfsr', '--out', str(tmp_path/'run')]) == 2
     assert 'item_attributes.jsonl' in capsys.readouterr().err
+
+def test_tables_on_the_command_line(tmp_path, capsys):
+    "Columns are named by role, rows left out are counted, and a known name takes no such options"
+    (tmp_path/'shop.csv').write_text('uid,sku,stars\n'+''.join(f'{u},{i},{5-(i=="w")}\n' for u in 'abcd' for i in 'xyzw'))
+    assert main(['data', str(tmp_path/'shop.csv'), '--columns', 'user=uid,item=sku,rating=stars', '--min-rating', '5', '--core', '3', '--json']) == 0
+    d = json.loads(capsys.readouterr().out); assert (d['users'], d['items'], d['interactions'], d['rows read']) == (4, 3, 12, 16)
+    for argv,said in ((['data', str(tmp_path/'shop.csv'), '--columns', 'user'], 'ROLE=NAME'), (['data', 'planted', '--core', '3'], "leave out 'core'"), (['data', str(tmp_path/'shop.csv'), '--columns', 'user=who,item=sku'], "'who'")):
+        assert main(argv) == 2; err = capsys.readouterr().err; assert said in err and err.count('\n') == 1
