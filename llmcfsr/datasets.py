@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import InputError, cache_folder, fingerprint, one_of, progress, read_json, write_json, write_text, writing_folder
-from .interactions import Interactions, as_ids, describe, index_ids, interactions_frame, read_inter
+from .core import InputError, cache_folder, fingerprint, log, one_of, progress, read_json, write_json, write_text, writing_folder
+from .interactions import Interactions, as_ids, describe, index_ids, interactions_frame, odd_times, read_inter
 from .catalog import Catalog, build_catalog, coverage, has_text, read_attributes
 from .split import cases, head_tail, leave_one_out
 from .planted import planted_world
@@ -54,6 +54,7 @@ def join(
     inter = index_ids(frame, items=cold)
     if inter.n_items < 2: raise InputError(f"the catalogue of {name!r} has one item, {inter.items[1]!r}: there is nothing to rank; give data with at least two")
     leave_one_out(inter)
+    if odd := odd_times(inter.time): log.warning('%s: %s; only their order is used: look at the column if that is not meant', name, odd)
     return Dataset(name, inter, None if attributes is None else build_catalog(attributes, inter.items, missing_text, source))
 
 # %% ../nbs/09_datasets.ipynb #c5bf9c04

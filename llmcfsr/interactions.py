@@ -3,12 +3,13 @@
 # %% auto #0
 __all__ = ['HEADERS', 'Interactions', 'read_raw', 'blocks', 'check_utf8', 'read_lines', 'whole_numbers', 'coded',
            'read_inter_lines', 'arrow_codes', 'arrow_whole', 'read_inter', 'as_ids', 'id_column', 'interactions_frame',
-           'min_count', 'k_core', 'in_order', 'index_ids', 'describe']
+           'odd_times', 'min_count', 'k_core', 'in_order', 'index_ids', 'describe']
 
 # %% ../nbs/01_interactions.ipynb #59e80031
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from time import time as clock
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.compute as pc
 from pyarrow import csv
 from .core import InputError
@@ -204,7 +205,10 @@ def id_column(
     blank = np.array([not str(v).strip() for v in names]+[True])                # the last is for code -1, a missing value
     missing = np.flatnonzero(blank[codes])
     if len(missing): raise InputError(f"row {missing[0]} of {what} has no value in column {column.name!r}: drop or mend such rows")
-    return coded(codes, [str(v) for v in names])
+    texts,plain = [str(v) for v in names],{}
+    for t in texts:
+        if plain.setdefault(t.strip(), t) != t: raise InputError(f"column {column.name!r} of {what} writes one id in two ways, {plain[t.strip()]!r} and {t!r}: blanks around an id are no part of it; take them off, or rename one")
+    return coded(codes, texts)
 
 # %% ../nbs/01_interactions.ipynb #771e84ba
 def _moments(column):
@@ -234,6 +238,18 @@ def interactions_frame(
         if c not in frame: raise InputError(f"the frame has no column {c!r} but {', '.join(map(repr, frame.columns))}: name the columns, such as from_frames(frame, user='user_id', item='item_id', time='timestamp')")
     if not len(frame): raise InputError("the frame of interactions is empty: give at least one user with three interactions")
     return pd.DataFrame(dict(user=id_column(frame[user], 'the frame'), item=id_column(frame[item], 'the frame'), time=_when(frame, user, item, time)))
+
+# %% ../nbs/01_interactions.ipynb #3759106b
+def odd_times(
+    times,           # int64 [N]
+    now:float=None,  # seconds since 1970; the clock's if None
+)->str:              # '' where nothing is odd
+    "Why times can hardly be meant as they stand: some are negative, or the range is none of row numbers, seconds, milliseconds, microseconds or nanoseconds up to a day ahead"
+    if not len(times): return ''
+    low,high,now = int(np.min(times)),int(np.max(times)),(clock() if now is None else now)+86400
+    if low < 0: return f"times go back to {low}, before 1970"
+    if high <= now or any(631152000*unit <= low and high <= now*unit for unit in (10**3, 10**6, 10**9)): return ''   # 1990 is 631152000
+    return f"times reach from {low} to {high}, which is no range in one unit since 1970"
 
 # %% ../nbs/01_interactions.ipynb #e13229b5
 def _enough(codes, least):

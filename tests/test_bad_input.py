@@ -103,3 +103,13 @@ def test_tables_on_the_command_line(tmp_path, capsys):
     d = json.loads(capsys.readouterr().out); assert (d['users'], d['items'], d['interactions'], d['rows read']) == (4, 3, 12, 16)
     for argv,said in ((['data', str(tmp_path/'shop.csv'), '--columns', 'user'], 'ROLE=NAME'), (['data', 'planted', '--core', '3'], "leave out 'core'"), (['data', str(tmp_path/'shop.csv'), '--columns', 'user=who,item=sku'], "'who'")):
         assert main(argv) == 2; err = capsys.readouterr().err; assert said in err and err.count('\n') == 1
+
+@pytest.mark.parametrize('time,said', [('-3', 'before 1970'), ('99999999999', 'no range in one unit'), ('4', '')])
+def test_odd_times_are_told_and_read(time, said, tmp_path, capsys):
+    "Only the order of times is used, so a clock that was wrong loses no data"
+    data = folder(tmp_path, f'ann tea 1\nann pot 2\nann cup {time}\nbob pot 1\nbob cup 2\nbob tea 3\n', TEXT)
+    assert main(['data', str(data), '--json']) == 0; out,err = capsys.readouterr()
+    assert json.loads(out)['interactions'] == 6 and (said in err and err.count('\n') == 1 if said else err == '')
+
+def test_ids_that_differ_in_blanks():
+    with pytest.raises(InputError, match="'tea' and 'tea '"): from_frames(pd.DataFrame(dict(user=['a']*4, item=['tea', 'tea ', 'pot', 'cup'])))
