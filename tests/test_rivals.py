@@ -7,6 +7,9 @@ from llmcfsr.baselines.caser import CaserConfig, build_caser
 from llmcfsr.baselines.cities import CITIESConfig, infer_tail
 from llmcfsr.baselines.cl4srec import contrastive_objective
 from llmcfsr.baselines.ips import ips_objective
+from llmcfsr.baselines.llmemb import aligned_objective, build_llmemb, rows_of
+from llmcfsr.baselines.rlmrec import build_rlmrec, rlmrec_objective
+from llmcfsr.baselines.summed import build_summed
 from llmcfsr.baselines.llmesr import build_llmesr, distilled_objective
 from llmcfsr.baselines.melt import MELTConfig, build_melt, fit_melt
 from llmcfsr.baselines.s3rec import S3Loader, S3RecConfig, pretrain_s3rec
@@ -31,7 +34,8 @@ BUILD = {'caser':lambda seed=0, b='sasrec': build_caser(sizes(b), n_items=V, see
     **{f'ssl {b}':functools.partial(lambda seed=0, b=b: build_ssl(sizes(b), n_items=V, seed=seed, attributes=TABLE), b=b) for b in ('sasrec', 'gru4rec', 'bert4rec')},
     'ssl without attributes':lambda seed=0, b='sasrec': build_ssl(sizes(b), n_items=V, seed=seed),
     **{f'melt {b}':functools.partial(lambda seed=0, b=b: build_melt(sizes(b), n_items=V, seed=seed), b=b) for b in ('sasrec', 'bert4rec')},
-    'llm-esr':lambda seed=0, b='sasrec': build_llmesr(sizes(b), E, seed=seed)}
+    **{f'summed {b}':functools.partial(lambda seed=0, b=b: build_summed(sizes(b), E, seed=seed), b=b) for b in ('sasrec', 'gru4rec', 'bert4rec')}, 'rlmrec':lambda seed=0, b='sasrec': build_rlmrec(sizes(b), E, seed=seed),
+    'llmemb':lambda seed=0, b='sasrec': build_llmemb(sizes(b), E, seed=seed), 'llm-esr':lambda seed=0, b='sasrec': build_llmesr(sizes(b), E, seed=seed)}
 each = pytest.mark.parametrize('build', BUILD.values(), ids=BUILD)
 def batch_for(model, K=3, rows=40): return next(SeqLoader(SPLIT, max_len=12, batch_size=rows, kind='next' if model.causal else 'cloze', negatives=K).epoch(0))
 def awake(model):
@@ -76,7 +80,7 @@ def test_every_loss_reaches_every_weight(build):
     model = awake(build()).train(); b = batch_for(model)
     for loss in LOSSES:
         model.zero_grad(); parts = objective(model, b, loss, shared=V); parts['total'].backward(); assert parts['total'].isfinite()
-        own = [(n, p) for n,p in model.named_parameters() if not n.startswith(('W_U', 'W_I'))]      # what MELT learns in its branches alone
+        own = [(n, p) for n,p in model.named_parameters() if not n.startswith(('W_U', 'W_I', 'text.'))]      # what MELT's branches and RLMRec's contrast alone learn
         assert [n for n,p in own if p.grad is None or not p.grad.isfinite().all()]==[]
         assert [n for n,p in own if not p.grad.any() and not n.endswith('W_k.bias')]==[]
 
@@ -94,6 +98,7 @@ def test_a_tower_is_rebuilt_from_what_is_stored():
 plain = functools.partial(objective, loss='bce')
 GOALS = {'cl4srec':(lambda: sasrec(V, d=8, blocks=1, max_len=12), lambda: contrastive_objective(plain)), 'ips':(lambda: sasrec(V, d=8, blocks=1, max_len=12), lambda: ips_objective(SPLIT, plain)),
     'ssl':(BUILD['ssl sasrec'], lambda: ssl_objective(plain)), 'caser':(BUILD['caser'], lambda: plain),
+    'summed':(BUILD['summed sasrec'], lambda: plain), 'rlmrec':(BUILD['rlmrec'], lambda: rlmrec_objective(SPLIT, E, plain)), 'llmemb':(BUILD['llmemb'], lambda: aligned_objective(rows_of(sasrec(V, d=8, blocks=1, max_len=12)), plain)),
     'cl4srec over llm-esr':(BUILD['llm-esr'], lambda: contrastive_objective(distilled_objective(SPLIT, E, plain, max_len=12, n=5)))}
 @pytest.mark.parametrize('make,goal', GOALS.values(), ids=GOALS)
 def test_a_broken_off_run_ends_as_a_whole_one(tmp_path, make, goal):
