@@ -288,7 +288,8 @@ def open_model(
 def _ids(text):
     "Source ids out of a line with commas between"
     import csv
-    return [i.strip() for row in csv.reader([text]) for i in row if i.strip()]
+    try: return [i.strip() for row in csv.reader(text.splitlines()) for i in row if i.strip()]
+    except csv.Error as e: raise InputError(f"{text[:60]!r} is no list of ids ({e}): write them with commas between, one with a comma in double quotes") from None
 
 def _where(pairs):
     "FIELD=VALUE,VALUE as a condition"

@@ -216,7 +216,8 @@ def _moments(column):
     if not pd.api.types.is_datetime64_any_dtype(column): return column.to_numpy()
     if column.isna().any(): return column.astype(object).where(column.notna(), 'NaT').to_numpy()
     if column.dt.tz is not None: column = column.dt.tz_convert('UTC').dt.tz_localize(None)
-    ns = column.astype('datetime64[ns]').astype('int64').to_numpy()
+    try: ns = column.astype('datetime64[ns]').astype('int64').to_numpy()
+    except pd.errors.OutOfBoundsDatetime: raise InputError(f"column {column.name!r} of the frame holds the date {column[(column.dt.year < 1678) | (column.dt.year > 2261)].iloc[0]}, beyond the years 1678 to 2261: mend it, or give times as numbers") from None
     return ns if (ns%10**9).any() else ns//10**9
 
 def _when(frame, user, item, time):

@@ -336,7 +336,7 @@ def _asked(self:Recommender, histories, users, unknown):
     "Rows of the histories that are asked for, and how many ids were skipped"
     if (histories is None) == (users is None): raise InputError("recommend needs histories, or users=, and not both: such as recommend([['50', '172']]) or recommend(users=['196'])")
     if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
-    if users is None: histories = [h if isinstance(h, str) else list(h) for h in histories]; rows = self.rows(histories, unknown); return rows,sum(map(len, histories))-sum(map(len, rows))
+    if users is None: rows = self.rows(histories, unknown); return rows,sum(map(len, histories))-sum(map(len, rows))
     if isinstance(users, str): raise InputError(f"users must be a list of user ids, such as users=[{users!r}]")
     return [self._users().history(u) for u in users],0
 
@@ -512,7 +512,7 @@ def _read_more(self:Recommender, folder, config):
         self.attributes = [{}, *a.values()]
     def tensors(name):
         found,note = load_tensors(folder/name, 'restore the folder as a whole')
-        if note.get('config') != config: raise damaged(name)
+        if config and note.get('config') != config: raise damaged(name)
         return found
     text = tensors('text.safetensors') if there('text.safetensors') else {}
     if 'E' in text and len(text['E']) != V+1: raise damaged('text.safetensors')

@@ -37,6 +37,7 @@ def finish(process):
 
 def outcome(folder):
     run = json.loads((folder/'run.json').read_text())
+    run.pop('print')                                        # of all of it, times too
     for r in run['records']: r.pop('train_seconds'), r.pop('valid_seconds'), r.pop('peak_rss_mib')
     return run, load_file(folder/run['tensors'])
 
