@@ -110,6 +110,7 @@ def whole_numbers(
     bad = np.flatnonzero(x != np.floor(x))
     if len(bad): raise InputError(f"{where(bad[0])}: {what} {str(values[bad[0]])!r} is not a whole number: give whole seconds, or a finer unit such as milliseconds")
     try: return np.asarray(values).astype(np.int64)
+    except TypeError: raise InputError(f"{where(0)}: {what} {str(values[0])!r} stands among values of another kind: give numbers alone, or dates alone") from None
     except (ValueError, OverflowError): return np.array([_whole(v) for v in values], np.int64)
 
 def coded(
@@ -213,6 +214,9 @@ def id_column(
 # %% ../nbs/01_interactions.ipynb #771e84ba
 def _moments(column):
     "Dates as whole seconds since 1970, as nanoseconds where seconds would merge some; other values as they are"
+    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) in ('datetime', 'date'):
+        try: column = pd.to_datetime(column)
+        except (ValueError, TypeError, OverflowError) as e: raise InputError(f"column {column.name!r} of the frame holds dates that do not go together ({' '.join(str(e).split())[:80]}): give all of them in one time zone, or none, or times as numbers") from None
     if not pd.api.types.is_datetime64_any_dtype(column): return column.to_numpy()
     if column.isna().any(): return column.astype(object).where(column.notna(), 'NaT').to_numpy()
     if column.dt.tz is not None: column = column.dt.tz_convert('UTC').dt.tz_localize(None)
