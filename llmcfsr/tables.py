@@ -346,9 +346,8 @@ def times_of(
     if text: none = pc.or_(none, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column.cast(pa.string())), ''), True))
     gone = none.to_numpy(zero_copy_only=False); rows = np.flatnonzero(~gone); there = column.filter(pc.invert(none)); at = lambda k: where(rows[k])
     if not len(rows): x = np.zeros(0, np.int64)
-    elif text: x = _from_text(there, at, name, form)
-    elif pa.types.is_temporal(t) and not pa.types.is_time(t) and not pa.types.is_duration(t): 
-        try: x = _date_numbers(there)
+    elif text or (pa.types.is_temporal(t) and not pa.types.is_time(t) and not pa.types.is_duration(t)):
+        try: x = _from_text(there, at, name, form) if text else _date_numbers(there)
         except pa.ArrowException as e: raise InputError(f"column {name!r} holds a date beyond the years 1677 to 2262 ({' '.join(str(e).split())[:80]}): mend it") from None
     elif pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_decimal(t):
         v = there.cast(pa.float64(), safe=False).to_numpy(); bad = np.flatnonzero(~np.isfinite(v) | (v != np.floor(v)) | (np.abs(v) >= 2.**63))

@@ -141,3 +141,8 @@ def test_ten_million():
     "Ten million interactions from each format to cases: under two minutes and 3 GiB"
     done = subprocess.run([sys.executable, str(ROOT/'benchmarks/load.py'), '--folder', TEN, '--draw'], capture_output=True, text=True, env={**os.environ, 'PYTHONPATH':str(ROOT)}); assert done.returncode == 0, done.stderr[-2000:]
     for r in map(json.loads, done.stdout.splitlines()): assert r['rows'] == 10_000_000 and r['cpu_until_split'] < 120 and r['peak_mib'] < 3072, r
+
+def test_a_date_in_text_beyond_what_is_counted():
+    "In a column of text as in a column of dates"
+    for when in (['2263-01-01'], pd.to_datetime(['2263-01-01']).astype('datetime64[s]')):
+        with pytest.raises(InputError, match='1677 to 2262'): read_interactions(pd.DataFrame(dict(user=['a'], item=['x'], time=when)))
