@@ -341,7 +341,7 @@ def serve(
     app = make_app(recommender, limits, writable, joined, name)
     try: import uvicorn
     except ImportError: raise InputError("the service needs fastapi and uvicorn: pip install 'llmcfsr[serve]'") from None
-    try: sock = socket.create_server((host, port), family=socket.AF_INET6 if ':' in host else socket.AF_INET, backlog=2048)
+    try: sock = socket.create_server((host, port), family=socket.AF_INET6 if ':' in host else socket.AF_INET, backlog=2048); sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)   # no answer waits for the client to confirm its first half
     except (OSError, OverflowError) as e: raise InputError(f"cannot listen on {host} port {port} ({getattr(e, 'strerror', None) or e}): give another --host or --port, 0 for a free port") from None
     recommender.recommend([recommender.items[:2]], k=1)                      # loops are compiled and item vectors computed now, not for the first client
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=int(limits.seconds)+1, ws='none'))

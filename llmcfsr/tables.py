@@ -268,7 +268,7 @@ def open_source(
         return Source(str(path), names, lambda columns: _json_table(path, columns), lambda n: f'{path} line {next(itertools.islice(_json_rows(path), int(n), None))[0]}')
     if end in ('.parquet', '.pq') and path.is_file():
         try: names = parquet.read_schema(path).names
-        except (pa.ArrowException, OSError) as e: raise InputError(f"{path} cannot be read as parquet ({' '.join(str(e).split())[:160]}): it is damaged or something else, write it again") from None
+        except (pa.ArrowException, OSError, ValueError) as e: raise InputError(f"{path} cannot be read as parquet ({' '.join(str(e).split())[:160]}): it is damaged or something else, write it again") from None
         t = None
     else: t = _read_columns(path, end); names = t.column_names
     if len(set(names)) < len(names): raise InputError(f"{path} has two columns called {next(n for n in names if names.count(n) > 1)!r}: rename one, or leave it out")
@@ -475,6 +475,11 @@ def _typed(name, column, where):
         except ValueError: raise InputError(f"{where(n)}: {v[:40]!r} in column {name!r} is no {'list of numbers' if kind == 'float_seq' else 'number'}: mend it, or call the column {label}:token") from None
     return label,out
 
+def _values_of(column, name, where):
+    "A column as values of Python"
+    try: return column.to_pylist()
+    except (OverflowError, ValueError) as e: raise InputError(f"{where}: column {name!r} holds a value that cannot be told ({' '.join(str(e).split())[:80]}): mend or leave out the column") from None
+
 def read_items(
     source,                # path of a table or of JSON lines, Arrow table, or frame of pandas or polars
     columns:dict=None,     # dict(item_id=...): name or position of the column of ids
@@ -491,5 +496,5 @@ def read_items(
     if none.any(): raise InputError(f"{s.where(none.argmax())} has no item in column {key!r}: drop or mend such rows")
     again = pd.Series(codes).duplicated().to_numpy()
     if again.any(): n = int(again.argmax()); raise InputError(f"{s.where(n)}: item {names[codes[n]]!r} was described before, in {s.where(int((codes == codes[n]).argmax())).rsplit('/')[-1]}: keep one row an item")
-    fields = dict(_typed(n, t[n], s.where) if s.typed else (n, t[n].to_pylist()) for n in t.column_names if n != key)
+    fields = dict(_typed(n, t[n], s.where) if s.typed else (n, _values_of(t[n], n, s.name)) for n in t.column_names if n != key)
     return {names[c]:plain_attributes({f:v[k] for f,v in fields.items()}) for k,c in enumerate(codes)}
