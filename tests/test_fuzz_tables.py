@@ -13,7 +13,8 @@ from llmcfsr.interactions import read_inter, read_inter_lines
 from llmcfsr.tables import read_interactions, read_items
 
 CASES = int(os.environ.get('LLMCFSR_FUZZ', 300))
-many = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+many = settings(max_examples=CASES, derandomize='LLMCFSR_FUZZ' not in os.environ, deadline=None,   # the same cases each time, unless more are asked for
+    suppress_health_check=list(HealthCheck), database=None)
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory): return tmp_path_factory.mktemp('fuzz')
