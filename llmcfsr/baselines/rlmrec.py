@@ -8,9 +8,9 @@ import functools
 from dataclasses import dataclass, replace
 import numpy as np, torch, torch.nn.functional as F
 from torch import nn, Tensor
-from ..core import InputError, check, seed_torch
+from ..core import InputError, check
 from ..losses import objective as plain_objective, renumber
-from ..model import LLMCFSR, ModelConfig, make_views
+from ..model import LLMCFSR, ModelConfig, build_model
 from ..views import DualView, check_table
 from .llmesr import Watched, newest, user_vectors
 
@@ -71,9 +71,8 @@ def build_rlmrec(
     id_init=None,       # [V+1,D] start of the id table; random if None
 )->RLMRec:
     "An untrained RLMRec over the item vectors `E`"
-    E = check_table(E); config = replace(config, view='co', fuse=(), id_init='random')
-    with torch.random.fork_rng(devices=[]):
-        seed_torch(seed, 'model'); return RLMRec(config, make_views(config, len(E)-1, None, id_init), len(E)-1, E)
+    E = check_table(E)
+    return build_model(replace(config, view='co', fuse=(), id_init='random'), n_items=len(E)-1, seed=seed, id_init=id_init, cls=functools.partial(RLMRec, E=E))
 
 # %% ../../nbs/56b_rlmrec.ipynb #741f7409
 def rlmrec_step(

@@ -5,10 +5,8 @@ __all__ = ['SummedView', 'build_summed']
 
 # %% ../../nbs/52a_summed.ipynb #459533e5
 from dataclasses import replace
-import torch
 from torch import nn, Tensor
-from ..core import seed_torch
-from ..model import LLMCFSR, ModelConfig
+from ..model import LLMCFSR, ModelConfig, build_model
 from ..views import CollabView, DualView, SemanticView, check_table, real_rows
 
 # %% ../../nbs/52a_summed.ipynb #94b804c8
@@ -33,8 +31,6 @@ def build_summed(
     id_init=None,       # [V+1,D] start of the trained rows; random if None
 )->LLMCFSR:
     "An id model over sums of ids and text (@eq-summed)"
-    E = check_table(E); config = replace(config, view='co', fuse=(), id_init='random')
-    with torch.random.fork_rng(devices=[]):
-        seed_torch(seed, 'model')
-        view = SummedView(CollabView(len(E)-1, config.d, id_init), SemanticView(E, config.d, config.adapter_layers))
-        return LLMCFSR(config, DualView(view), len(E)-1)
+    E = check_table(E)
+    def summed(config, views, n_items): return LLMCFSR(config, DualView(SummedView(views.co, SemanticView(E, config.d, config.adapter_layers))), n_items)
+    return build_model(replace(config, view='co', fuse=(), id_init='random'), n_items=len(E)-1, seed=seed, id_init=id_init, cls=summed)
