@@ -66,7 +66,7 @@ class _Parser(argparse.ArgumentParser):
         return out
 
 # %% ../nbs/68_cli.ipynb #2d67dcf5
-KINDS = {'the system':('model', 'backbone', 'dim', 'blocks', 'heads', 'max_len', 'dropout', 'view', 'fuse'), 'the language side':('encoder', 'finetune', 'tune_steps', 'tune_mix'),
+KINDS = {'the system':('model', 'backbone', 'dim', 'blocks', 'heads', 'max_len', 'dropout', 'view', 'fuse', 'settings'), 'the language side':('encoder', 'finetune', 'tune_steps', 'tune_mix'),
     'training':('epochs', 'patience', 'batch_size', 'lr', 'weight_decay', 'loss', 'negatives', 'calibration', 'align', 'seed'), 'the machine':('device', 'precision')}
 
 def add_options(

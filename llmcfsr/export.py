@@ -60,11 +60,12 @@ def scorer_graph(
             self.views = [k for k,v in zip('cs', items) if v is not None]
             for k in self.views: self.register_buffer(f'items_{k}', getattr(items, k).T.contiguous())            # [D,V+1]
         def forward(self, history):
-            real = history>0; none = ~real.any(1)
+            real = history>0; none = ~real.any(1); length = real.sum(1)
             if not model.causal: history,real = torch.nn.functional.pad(history, (0,1)),torch.nn.functional.pad(real, (0,1), value=True)
             x = {k:getattr(self, f'items_{k}').index_select(1, history.flatten()).T.view(*history.shape, -1) for k in self.views}
             if not model.causal: masked = (real & (history==0))[...,None]; x = {k:torch.where(masked, model.masks[k], v) for k,v in x.items()}
             z = model.encode(Views(**x), real, newest=True).map(lambda h: h[:,-1])
+            if hasattr(model, 'completed'): z = Views(model.completed(z.c, length))
             return torch.where(none[:,None], self.counts, self.score(z)[:,1:])
         def score(self, z):
             if model.prediction is None: return sum(getattr(z, k)@getattr(self, f'items_{k}') for k in self.views)
@@ -340,7 +341,7 @@ def model_card(
     "What a model is, what it was trained on, how well it does, and what it is not for"
     o,data,popularity = config['options'],config['data'],np.asarray(popularity); meta = card_data(config, metrics, versions); counts = popularity[1:]
     head = int(max(1, np.sort(counts)[::-1][int(np.ceil(.2*len(counts)))-1])); name = data.get('name') or 'unnamed data'
-    kind = f"{o['model']}"+(f" with {o['backbone']} as sequence encoder" if o['model'] in ('llm-cfsr', 'llm-esr', 'llm-init') else '')
+    kind = f"{o['model']}"+(f" with {o['backbone']} as sequence encoder" if o['model'] not in ('sasrec', 'gru4rec', 'bert4rec', 'caser', 'pop') else '')
     table = config.get('table'); text = f" Item text was read by `{Path(o['encoder']).name}`." if table else ' It reads item ids only.'
     options = _table(('option', 'value'), [(k, f'`{Path(v).name if Path(str(v)).is_absolute() else v}`') for k,v in o.items() if k not in ('model', 'device')])   # no path of a machine
     use = "```python\nfrom llmcfsr.recommender import Recommender\nrec = Recommender.from_pretrained('FOLDER OR OWNER/NAME')\nrec.recommend([['ITEM ID', 'ITEM ID']], k=10)\n```"

@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['UNTIMED', 'read_items', 'open_reader', 'template_of', 'adapter_files', 'attribute_lines', 'read_texts', 'AffineMap',
-           'affine_map', 'new_ids', 'text_vectors', 'leading_map', 'grow', 'KnownUsers', 'fold_in', 'flat']
+           'affine_map', 'new_ids', 'text_vectors', 'text_side', 'id_table', 'leading_map', 'grow', 'KnownUsers',
+           'fold_in', 'flat']
 
 # %% ../nbs/61_growth.ipynb #b9f60ead
 import json, tempfile
@@ -153,7 +154,16 @@ def new_ids(
 # %% ../nbs/61_growth.ipynb #1a538611
 def text_vectors(model):
     "The text vectors [V+1,M] that a model holds, None if it holds none"
-    return None if model.views.se is None else model.views.se.E
+    side = text_side(model)
+    return None if side is None else side.E
+
+def text_side(model):
+    "The view of a model that holds text vectors, be it a view of its own or added to the ids; None if there is none"
+    return model.views.se if model.views.se is not None else getattr(model.views.co, 'se', None)
+
+def id_table(model):
+    "The view of a model that has a trained row for each item, be text added to it or not; None if there is none"
+    return getattr(model.views.co, 'co', model.views.co)
 
 def leading_map(
     model,       # `LLMCFSR` or a relative
@@ -171,12 +181,12 @@ def grow(
     leading=None, # its `leading_map`; made if None
 ):
     "Rows for new items behind those of the others, in every table of the model"
-    views,n = model.views,len(E if E is not None else ids); more = lambda x,rows: torch.cat([x, torch.as_tensor(np.ascontiguousarray(rows), dtype=x.dtype, device=x.device)])
-    for what,table,rows in (('text', text_vectors(model), E), ('id', None if views.co is None else views.co.weight, ids)):
+    se,co,n = text_side(model),id_table(model),len(E if E is not None else ids); more = lambda x,rows: torch.cat([x, torch.as_tensor(np.ascontiguousarray(rows), dtype=x.dtype, device=x.device)])
+    for what,table,rows in (('text', text_vectors(model), E), ('id', None if co is None else co.weight, ids)):
         if table is not None and (rows is None or tuple(np.shape(rows)) != (n, table.shape[1])): raise InputError(f"the {what} vectors of new items have shape {None if rows is None else np.shape(rows)}, expected {(n, table.shape[1])}")
     if model.embedding is not None: model.leading = more(model.leading, (leading or leading_map(model))(E))
-    if views.se is not None: views.se.E = more(views.se.E, E)
-    if views.co is not None: views.co.weight,views.co.fresh = torch.nn.Parameter(more(views.co.weight, ids), views.co.weight.requires_grad),None
+    if se is not None: se.E = more(se.E, E)
+    if co is not None: co.weight,co.fresh = torch.nn.Parameter(more(co.weight, ids), co.weight.requires_grad),None
     model.n_items += n
 
 # %% ../nbs/61_growth.ipynb #a85a5246

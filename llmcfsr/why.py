@@ -12,6 +12,7 @@ from .core import InputError
 from .attention import CrossAttention, SelfAttention, additive
 from .fusion import KeyAttention
 from .views import Views
+from .growth import text_vectors
 from .model import ModelScorer
 from .baselines.llmesr import SwappedAttention
 
@@ -190,7 +191,7 @@ def why(
     finally: model.train(was)
     there = [NAMES[k] for k,v in zip('cs', items) if v is not None]; part,mean = P[item].cpu().numpy(),P[1:].mean(0).cpu().numpy()
     name = lambda i: int(i) if names is None else str(names[i])
-    columns = dict(lead=effect['lead'], influence=effect['influence'], rank_without=[None]*len(history) if len(history)==1 else effect['rank_without'], **_looks(maps, len(history)), text_cosine=text_cosines(E if model.views.se is None else model.views.se.E, history, item))
+    columns = dict(lead=effect['lead'], influence=effect['influence'], rank_without=[None]*len(history) if len(history)==1 else effect['rank_without'], **_looks(maps, len(history)), text_cosine=text_cosines(E if text_vectors(model) is None else text_vectors(model), history, item))
     rows = [dict(position=t+1, item=name(i), label=labels.get(name(i)), **{k:None if c is None else _number(c[t]) for k,c in columns.items()}) for t,i in enumerate(history)]
     return dict(item=name(item), label=labels.get(name(item)), score=effect['score'], mean_score=effect['mean'], rank=effect['rank'], shares=dict(zip(there, part.sum(1).tolist())),
         leads=dict(zip(there, (part-mean).sum(1).tolist())), parts=part.tolist(), levels=levels, history=rows)

@@ -8,7 +8,7 @@ pytest.importorskip('onnxruntime', reason='onnxruntime is an extra: pip install 
 from llmcfsr.export import load_exported
 
 DATA = load_dataset('planted'); ITEMS = [str(i) for i in DATA.interactions.items[1:]]
-MODELS = dict(gru4rec={}, sasrec={}, bert4rec={}, **{f'llm-cfsr {b}': dict(model='llm-cfsr', backbone=b) for b in ('sasrec', 'gru4rec', 'bert4rec')}, **{'llm-cfsr text': dict(model='llm-cfsr', view='se'), 'llm-esr': dict(model='llm-esr'), 'llm-esr bert4rec': dict(model='llm-esr', backbone='bert4rec'), 'llm-init': dict(model='llm-init')})
+MODELS = dict(gru4rec={}, sasrec={}, bert4rec={}, **{f'llm-cfsr {b}': dict(model='llm-cfsr', backbone=b) for b in ('sasrec', 'gru4rec', 'bert4rec')}, **{'llm-cfsr text': dict(model='llm-cfsr', view='se'), 'llm-esr': dict(model='llm-esr'), 'llm-esr bert4rec': dict(model='llm-esr', backbone='bert4rec'), 'llm-init': dict(model='llm-init')}, **{m: dict(model=m) for m in ('summed', 'llmemb', 'rlmrec', 'ssl', 'melt', 'cities')})
 slow = pytest.mark.skipif(not os.environ.get('SLOW'), reason='exports another system: SLOW=1 pytest tests/test_export.py')
 
 @pytest.mark.parametrize('name', [n if n == 'gru4rec' else pytest.param(n, marks=slow) for n in MODELS])
@@ -38,6 +38,7 @@ def test_whole_or_not_at_all(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=said): load_exported(out)
 
 def test_what_cannot_be_exported(tmp_path):
+    with pytest.raises(InputError, match='take another system'): untrained(DATA, model='caser').export(tmp_path/'caser')
     from llmcfsr.recommender import Recommender
     for rec, said in ((Recommender(model='sasrec'), 'not trained'), (Recommender(model='pop').fit(DATA), 'only counts')):
         with pytest.raises(InputError, match=said): rec.export(tmp_path/'x')

@@ -11,6 +11,7 @@ def untrained(dataset, seed=0, **options):
     rec._know(dataset, popularity(leave_one_out(dataset.interactions))); model = make_model(rec.options, dataset.interactions.n_items, E)
     with torch.no_grad():
         for p in model.parameters(): p += .2*torch.randn(p.shape, generator=gen)
-        if model.views.co is not None: model.views.co.weight[0] = 0
+        for p in model.parameters():
+            if len(p) == dataset.interactions.n_items+1: p[0] = 0
     rec._use(model)
     return rec
