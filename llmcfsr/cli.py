@@ -66,7 +66,7 @@ class _Parser(argparse.ArgumentParser):
         return out
 
 # %% ../nbs/68_cli.ipynb #2d67dcf5
-KINDS = {'the system':('model', 'backbone', 'dim', 'blocks', 'heads', 'max_len', 'dropout', 'view', 'fuse', 'settings'), 'the language side':('encoder', 'finetune', 'tune_steps', 'tune_mix'),
+KINDS = {'the system':('model', 'backbone', 'dim', 'blocks', 'heads', 'max_len', 'dropout', 'view', 'fuse', 'settings'), 'the language side':('encoder', 'finetune', 'tune_steps', 'tune_batch', 'tune_lr', 'tune_tau', 'tune_rho', 'tune_mix'),
     'training':('epochs', 'patience', 'batch_size', 'lr', 'weight_decay', 'loss', 'negatives', 'calibration', 'align', 'seed'), 'the machine':('device', 'precision')}
 
 def add_options(
@@ -129,7 +129,7 @@ def parser(
 def _words(s): return tuple(o for o in s.split(',') if o)
 
 def _embed_arguments(p):
-    add_options(p, ('encoder', 'finetune', 'tune_steps', 'tune_mix', 'seed'))
+    add_options(p, ('encoder', 'finetune', 'tune_steps', 'tune_batch', 'tune_lr', 'tune_tau', 'tune_rho', 'tune_mix', 'seed'))
     p.add_argument('--out', required=True, metavar='FILE', help='where the table goes (.safetensors)')
 
 def _figure_arguments(p): p.add_argument('--figures', default='png', metavar='A,B', help='formats of the figures: png, svg, pdf; png is always written (default png)')

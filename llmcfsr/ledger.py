@@ -6,7 +6,7 @@ __all__ = ['Experiment', 'experiment_key', 'add_line', 'read_ledger', 'holds', '
            'differences', 'plot_leaderboard']
 
 # %% ../nbs/66a_ledger.ipynb #ddff1d91
-import dataclasses, json, os, time
+import dataclasses, json, os, shutil, time
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -14,8 +14,9 @@ from .core import InputError, Shelf, fingerprint, rng
 from .datasets import load_dataset
 from .evaluate import RankTable, user_values
 from .experiment import GROUPS, evaluate, run, versions
-from .recommender import Options, Recommender
+from .recommender import Options, Recommender, valid_figures
 from .significance import holm, over_seeds, paired_bootstrap
+from .split import leave_one_out
 
 # %% ../nbs/66a_ledger.ipynb #f15d9093
 @dataclass(frozen=True)
@@ -130,12 +131,14 @@ def draws(
     space:dict, # option -> its candidates
     n:int,      # how many draws; all combinations if there are no more
     seed:int=0, # of the draws
+    first:dict=None, # the combination that is tried first, if it is one of them
 )->list:        # dicts of options, all different
     "Combinations of candidates, drawn without repetition"
     if not space or any(not len(v) for v in space.values()): raise InputError(f"space={space}: give at least one option with at least one candidate")
     sizes = [len(v) for v in space.values()]; total = int(np.prod(sizes))
-    at = np.arange(total) if n >= total else rng(seed, 'trials').choice(total, n, replace=False)
-    return [{k:v[j] for (k,v),j in zip(space.items(), np.unravel_index(i, sizes))} for i in at]
+    order = np.arange(total) if n >= total else rng(seed, 'trials').permutation(total); said = lambda i: {k:v[j] for (k,v),j in zip(space.items(), np.unravel_index(i, sizes))}
+    if first is not None: order = order[np.argsort([said(i)!=first for i in order], kind='stable')]
+    return [said(i) for i in order[:n]]
 
 # %% ../nbs/66a_ledger.ipynb #d9685949
 def trial(
@@ -149,9 +152,9 @@ def trial(
     if line is not None: return line
     key = experiment_key(experiment, d.fingerprint, 'trial')
     rec = Recommender(**dataclasses.asdict(experiment.options)).fit(d, shelf=shelf, checkpoint=Path(folder)/'trials'/key, resume=True)
-    best = max(rec.records, key=lambda r: r['valid']['NDCG@10'])
-    line = dict(kind='trial', key=key, label=experiment.label, data=d.name, data_print=d.fingerprint, options=json.loads(json.dumps(dataclasses.asdict(experiment.options))), epochs=len(rec.records), best_epoch=best['epoch'], valid=best['valid'], seconds=rec.seconds, versions=versions())
-    add_line(ledger, line)
+    valid,best = valid_figures(rec.scorer, leave_one_out(d.interactions)),max(rec.records, key=lambda r: r['valid']['NDCG@10'])['epoch'] if rec.records else 0
+    line = dict(kind='trial', key=key, label=experiment.label, data=d.name, data_print=d.fingerprint, options=json.loads(json.dumps(dataclasses.asdict(experiment.options))), epochs=len(rec.records), best_epoch=best, valid=valid, seconds=rec.seconds, versions=versions())
+    add_line(ledger, line); shutil.rmtree(Path(folder)/'trials'/key, ignore_errors=True)
     return line
 
 # %% ../nbs/66a_ledger.ipynb #0ac9bef5
@@ -165,7 +168,8 @@ def choose(
     **kwargs,              # `shelf` and `data` of `trial`
 )->tuple:                  # the experiment with the best options, and a frame of all trials, best first
     "The options that validation prefers"
-    tried = [(e := dataclasses.replace(experiment, options=dataclasses.replace(experiment.options, **o)), dict(o, **{metric:trial(e, folder, **kwargs)['valid'][metric]})) for o in draws(space, n, seed)]
+    base = {k:getattr(experiment.options, k) for k in space}
+    tried = [(e := dataclasses.replace(experiment, options=dataclasses.replace(experiment.options, **o)), dict(o, **{metric:trial(e, folder, **kwargs)['valid'][metric]})) for o in draws(space, n, seed, base)]
     best = max(tried, key=lambda t: t[1][metric])[0]
     return best,pd.DataFrame([row for _,row in tried]).sort_values(metric, ascending=False, ignore_index=True)
 

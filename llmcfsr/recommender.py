@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'NEEDS_TEXT', 'NEGATIVES', 'BACKBONES', 'Options', 'check_options', 'own_settings', 'negatives',
            'make_options', 'item_vectors', 'item_attributes', 'model_config', 'make_model', 'plain_objective',
-           'make_objective', 'validator', 'train_model', 'Recommender', 'best_items']
+           'make_objective', 'valid_figures', 'validator', 'train_model', 'Recommender', 'best_items']
 
 # %% ../nbs/64_recommender.ipynb #8c5012a4
 import dataclasses, functools, json, logging, time
@@ -36,6 +36,10 @@ class Options:
     encoder:str = 'minilm'      # what turns item text into vectors: minilm, tfidf, a folder, a Hugging Face id, or a saved table
     finetune:bool = False       # tune the encoder contrastively on the catalogue first
     tune_steps:int = 30         # steps of that tuning
+    tune_batch:int = 64         # items in such a step
+    tune_lr:float = 1e-3        # its largest step size
+    tune_tau:float = .07        # its temperature
+    tune_rho:float = .4         # share of the attributes that a view leaves out
     tune_mix:float = 0.         # share of the items that tuning pairs with one the same people took, in training interactions, in place of a second view
     epochs:int = 200            # at most
     patience:int = 10           # epochs without a better validation NDCG@10 before stopping
@@ -76,13 +80,16 @@ def check_options(
     for f in o.fuse: one_of(f, ('embedding', 'sequence', 'prediction'), 'fuse')
     if o.model != 'pop' and o.model not in BACKBONES and o.backbone not in SYSTEMS[o.model].backbones: raise InputError(f"model {o.model!r} has no backbone {o.backbone!r}: leave it out, or take one of {', '.join(SYSTEMS[o.model].backbones)}")
     if o.settings: own_settings(o)
-    for k in ('epochs', 'patience', 'batch_size', 'dim', 'blocks', 'heads', 'max_len', 'tune_steps'):
+    for k in ('epochs', 'patience', 'batch_size', 'dim', 'blocks', 'heads', 'max_len', 'tune_steps', 'tune_batch'):
         if not isinstance(getattr(o, k), int) or getattr(o, k) < 1: raise InputError(f"{k}={getattr(o, k)!r} must be a whole number of at least 1")
     if o.dim % o.heads: raise InputError(f"heads={o.heads} does not divide dim={o.dim}: choose heads from {[h for h in range(1, o.dim+1) if o.dim%h==0][:6]}")
     if o.negatives is not None and (not isinstance(o.negatives, int) or o.negatives < 1): raise InputError(f"negatives={o.negatives!r} must be a whole number of at least 1")
     if o.negatives is not None and o.loss == 'softmax': raise InputError(f"loss 'softmax' takes the whole catalogue and draws no negatives: leave negatives={o.negatives} out, or take loss sampled, bce or gbce")
     if not 0 <= o.calibration <= 1: raise InputError(f"calibration={o.calibration} must lie in [0, 1]")
     if not 0 <= o.tune_mix <= 1: raise InputError(f"tune_mix={o.tune_mix} is a share and lies in [0, 1]")
+    if not 0 <= o.tune_rho < 1: raise InputError(f"tune_rho={o.tune_rho} is a share and lies in [0, 1)")
+    for k in ('tune_lr', 'tune_tau'):
+        if not getattr(o, k) > 0: raise InputError(f"{k}={getattr(o, k)} must be above 0")
     if not 0 <= o.dropout < 1: raise InputError(f"dropout={o.dropout} must lie in [0, 1)")
     if not o.lr > 0: raise InputError(f"lr={o.lr} must be above 0")
     if o.seed < 0: raise InputError(f"seed={o.seed} must be 0 or more")
@@ -123,7 +130,7 @@ def item_vectors(
     from llmcfsr.contrastive import TuneConfig
     from llmcfsr.affinity import partners
     friends = partners(leave_one_out(dataset.interactions), least=1) if options.finetune and options.tune_mix else None
-    return item_table(dataset.catalog, encoder=options.encoder, finetune=options.finetune, tune=TuneConfig(steps=options.tune_steps, mix=options.tune_mix, seed=options.seed), shelf=shelf or Shelf(),
+    return item_table(dataset.catalog, encoder=options.encoder, finetune=options.finetune, tune=TuneConfig(options.tune_steps, options.tune_batch, options.tune_lr, options.tune_tau, options.tune_rho, options.seed, mix=options.tune_mix), shelf=shelf or Shelf(),
         items=dataset.interactions.items, partners=friends)
 
 # %% ../nbs/64_recommender.ipynb #d3158d74
@@ -177,18 +184,23 @@ def make_objective(
     return SYSTEMS[options.model].objective(Course(split, None, plain_objective(options), None, None, options.max_len, E, own=own_settings(options)))
 
 # %% ../nbs/64_recommender.ipynb #6b951037
+def valid_figures(
+    scorer,          # gives scores of the whole catalogue
+    split,           # `Split`
+    batch:int=256,   # users ranked at once
+)->dict:             # NDCG@10, HR@10, tail_item NDCG@10, tail_item HR@10
+    "Rank the validation items"
+    report = longtail_report(rank_cases(scorer, cases(split, 'valid'), head_tail(split), block=batch).full)
+    figures = {f'{g} {m}'.removeprefix('overall '):report[g][m] for g in ('overall', 'tail_item') for m in ('NDCG@10', 'HR@10')}
+    return {k:v for k,v in figures.items() if v is not None}
+
 def validator(
     split,           # `Split`
     batch:int=256,   # users ranked at once
 ):                   # a function of the model
     "A function that ranks the validation items and reports overall and tail figures"
     from llmcfsr.model import ModelScorer
-    held,groups = cases(split, 'valid'), head_tail(split)
-    def validate(model):
-        report = longtail_report(rank_cases(ModelScorer(model), held, groups, block=batch).full)
-        figures = {f'{g} {m}'.removeprefix('overall '):report[g][m] for g in ('overall', 'tail_item') for m in ('NDCG@10', 'HR@10')}
-        return {k:v for k,v in figures.items() if v is not None}
-    return validate
+    return lambda model: valid_figures(ModelScorer(model), split, batch)
 
 # %% ../nbs/64_recommender.ipynb #a15bb5fc
 def train_model(
