@@ -19,7 +19,7 @@ from .longtail import longtail_report
 from .filters import item_mask
 from .growth import KnownUsers, id_table, text_vectors
 from .catalog import read_attributes
-from .systems import SYSTEMS, Course, Material, settled_own
+from .systems import SYSTEMS, Course, Material, System, settled_own
 
 # %% ../nbs/64_recommender.ipynb #4834c09e
 MODELS = {**{k:s.what for k,s in SYSTEMS.items()}, 'pop':'popularity'}
@@ -74,7 +74,7 @@ def check_options(
 ):
     "Raise an `InputError` for the first option out of its range"
     for f in dataclasses.fields(Options): _check_kind(f.name, getattr(o, f.name), int if f.default is None else type(f.default), f.default is None)
-    one_of(o.model, MODELS, 'model'); one_of(o.backbone, BACKBONES, 'backbone'); one_of(o.loss, NEGATIVES, 'loss')
+    one_of(o.model, (*SYSTEMS, 'pop'), 'model'); one_of(o.backbone, BACKBONES, 'backbone'); one_of(o.loss, NEGATIVES, 'loss')
     one_of(o.view, ('dual', 'co', 'se'), 'view'); one_of(o.device.split(':')[0], ('cpu', 'cuda'), 'device'); one_of(o.precision, ('fp32', 'bf16'), 'precision')
     if o.precision=='bf16' and o.device=='cpu': raise InputError("precision='bf16' is for a GPU: on a processor bfloat16 products are many times slower than float32; take precision='fp32', or device='cuda'")
     for f in o.fuse: one_of(f, ('embedding', 'sequence', 'prediction'), 'fuse')
@@ -122,7 +122,7 @@ def item_vectors(
     shelf:Shelf=None, # where vectors are kept between runs
 ):                    # an `ItemTable`, or None for a model that reads no text
     "The table of item vectors that `options` ask for"
-    if options.model not in NEEDS_TEXT or (options.model=='llm-cfsr' and options.view=='co' and options.encoder=='none'): return None
+    if options.model=='pop' or not SYSTEMS[options.model].text or (options.model=='llm-cfsr' and options.view=='co' and options.encoder=='none'): return None
     from llmcfsr.itemtable import ItemTable, item_table
     if dataset.catalog is None:
         raise InputError(f"model {options.model!r} reads item text and data set {dataset.name!r} has none: add item_attributes.jsonl beside inter.txt, or take a model that reads ids only (sasrec, gru4rec, bert4rec)")
@@ -585,7 +585,7 @@ def _refuse_growth(rec):
     "A model that cannot take in items says why"
     if rec.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
     able = [k for k,s in SYSTEMS.items() if s.grows]
-    if rec.options.model not in able: raise InputError(f"model {rec.options.model!r} {'takes in no new items' if rec.options.model in NEEDS_TEXT else 'reads no item text, so it cannot tell what a new item is'}: take one that does ({', '.join(able)}), or train again with the item")
+    if rec.options.model not in able: raise InputError(f"model {rec.options.model!r} {'takes in no new items' if SYSTEMS.get(rec.options.model, System).text else 'reads no item text, so it cannot tell what a new item is'}: take one that does ({', '.join(able)}), or train again with the item")
     if rec.vectors is None: raise InputError("the text vectors of the items are not known: the model was saved without them, or never read text; train it again with this version")
 
 @patch

@@ -1,0 +1,151 @@
+"""All systems under one protocol: `python benchmarks/comparison.py main --root DATA --folder OUT`
+
+`DATA` holds the data sets as folders, `OUT` takes item vectors, the ledger, run folders, tables and figures. A table is a list of experiments; what the ledger holds is not run again, a run that was broken off goes on
+from its last epoch, and `--seconds` says after how long nothing new is begun. `plan` prints what each table needs and how much of it is done. Options are chosen on validation items: the same number of draws for each
+system, seed 0 (`--trials`); nothing is chosen on test items. `report` writes the tables from the ledger as they stand."""
+import argparse, dataclasses, functools, json, os, sys, time
+from pathlib import Path
+from typing import NamedTuple
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+COMMON = dict(dim=64, blocks=2, heads=1, max_len=50, batch_size=128, loss='sampled', patience=10, epochs=200)   # the same for every system
+TEXT = ('beauty_5core', 'yelp_city_5core'); MORE = ('medium_yelp_la', 'small_beauty_nails', 'small_yelp_ca', 'ml-100k'); IDS = ('llmesr_fashion_ids', 'llmesr_yelp_ids', 'beauty_bert4rec_ids')
+TUNED = {'beauty_5core':dict(tune_steps=120, tune_lr=2e-3, tune_mix=1., tune_rho=0.), 'yelp_city_5core':dict(tune_steps=120, tune_lr=2e-3, tune_mix=1., tune_rho=0.)}  # chosen on validation items, see the chapter on judging
+TUNED = {**TUNED, **{k:dict(tune_steps=60, tune_lr=2e-3, tune_mix=1., tune_rho=0.) for k in MORE}}
+ID_ONLY = ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'caser', 'cl4srec', 'ips', 'cities', 'melt'); WITH_ATTRIBUTES = ('s3rec', 'ssl'); WITH_TEXT = ('rlmrec', 'llm-init', 'llmemb', 'summed', 'llm-esr', 'llm-cfsr')
+FOUR = ('sasrec', 'llm-init', 'llm-esr', 'llm-cfsr')
+BASE = dict(lr=(1e-3, 5e-4, 2e-3), dropout=(.5, .3))                                          # what is searched for every system
+OWN = dict(cl4srec=('weight=0.1', 'weight=0.03', 'weight=0.3'), ips=('eta=0.5', 'eta=0.25', 'eta=1'), ssl=('weight=0.1', 'weight=0.03', 'weight=0.3'), melt=('item=0.3', 'item=0.1', 'item=0.4'), rlmrec=('weight=0.01', 'weight=0.1', 'weight=0.001'),
+    llmemb=('alpha=0.01', 'alpha=0.1', 'alpha=0.001'), s3rec=('epochs=100', 'epochs=30', 'mask=0.4'), caser=('length=5', 'length=10', 'activation=none'), cities=('contexts=10', 'window=10', 'contexts=5'), **{'llm-esr':('alpha=0.1', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('facets=4', 'facets=2', 'facets=8')})
+
+def space_of(
+    model, # name of a system
+):         # option -> its candidates
+    "What is searched for a system: step size and dropout for all, and one setting of its own where it has one that matters"
+    first,*rest = OWN.get(model, (None,))
+    return {**BASE, **({} if first is None else dict(settings=((), *((o,) for o in rest))))}
+
+def experiment(root, data, model, vectors='tuned', **options):
+    "One run of a system: ids, or text by way of a table of vectors"
+    from llmcfsr.ledger import Experiment
+    from llmcfsr.recommender import MODELS, NEEDS_TEXT, Options
+    read = {} if model not in NEEDS_TEXT else dict(encoder=f'vectors/{data}-{vectors}.safetensors')
+    return Experiment(model, data if data=='ml-100k' else str(root/data), Options(model=model, **{**COMMON, **read, **options}))
+
+class Row(NamedTuple):
+    "A row of a table: a base, whose options are searched, and what is changed in them"
+    label:str
+    base:object      # `Experiment` with seed 0; its data is what the options are chosen on
+    data:str         # what is trained and tested on
+    seeds:int
+    search:bool
+    change:dict
+
+def tables(root):
+    "Name -> list of `Row`"
+    e,rivals = functools.partial(experiment, root),(*ID_ONLY, *WITH_ATTRIBUTES, *WITH_TEXT)
+    def row(d, model, label=None, seeds=3, like=None, **change):
+        base = e(like or d, model)
+        if 'vectors' in change: change['encoder'] = e(d, model, vectors=change.pop('vectors')).options.encoder
+        return Row(label or model, base, e(d, model).data, seeds, model!='pop', change)
+    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals])
+    out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
+    out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]
+    out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
+    out['losses'] = [row(d, m, f'{m}, {l}', loss=l) for d in TEXT for m in FOUR for l in ('bce', 'gbce', 'softmax', 'sampled')]
+    out['vectors'] = [row(d, m, f'{m}, {v}', vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
+    cut = {'full':{}, 'no embedding level':dict(fuse=('sequence', 'prediction')), 'no sequence level':dict(fuse=('embedding', 'prediction')), 'no prediction level':dict(fuse=('embedding', 'sequence')), 'no fusion':dict(fuse=()),
+        'collaborative view alone':dict(view='co'), 'semantic view alone':dict(view='se'), 'random start of ids':dict(settings=('id_init=random',)), 'aligned, 0.01':dict(align=.01), 'aligned, 0.1':dict(align=.1),
+        'one facet':dict(settings=('facets=1',)), 'two facets':dict(settings=('facets=2',)), 'eight facets':dict(settings=('facets=8',)), 'plain vectors':dict(vectors='plain'), 'tf-idf':dict(vectors='tfidf')}
+    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]
+    return out
+
+def applied(row, best, seed):
+    "A row with the options that were chosen, its change and a seed; a setting that is changed replaces the chosen one"
+    from llmcfsr.ledger import Experiment
+    change = dict(row.change); new = {s.partition('=')[0]:s for s in change.pop('settings', ())}
+    settings = tuple({**{s.partition('=')[0]:s for s in best.options.settings}, **new}.values())
+    if row.data!=best.data and best.options.encoder.endswith('.safetensors'): change.setdefault('encoder', best.options.encoder.replace(Path(best.data).name, Path(row.data).name))
+    return Experiment(row.label, row.data, dataclasses.replace(best.options, settings=settings, seed=seed, **change))
+
+def make_vectors(folder, experiments, load, shelf):
+    "The tables of item vectors that experiments name, made where they are missing"
+    from llmcfsr.recommender import Options, item_vectors
+    for name in dict.fromkeys(x.options.encoder for x in experiments if x.options.encoder.endswith('.safetensors')):
+        if (folder/name).exists(): continue
+        source = next(x.data for x in experiments if x.options.encoder==name); d,_,kind = Path(name).stem.rpartition('-')
+        how = dict(tfidf=dict(encoder='tfidf'), plain=dict(encoder='minilm'), tuned=dict(encoder='minilm', finetune=True, **TUNED.get(d, {})))[kind]
+        begun = time.perf_counter(); table = item_vectors(load(source), Options(**how), shelf); (folder/name).parent.mkdir(parents=True, exist_ok=True); table.save(folder/name)
+        print(f'{name}: {table.E.shape[0]-1} x {table.E.shape[1]} in {time.perf_counter()-begun:.0f} s', flush=True)
+
+def chosen(row, trials, folder, load, shelf, known=False):
+    "The base of a row with the options validation prefers; None if that is not `known` yet"
+    from llmcfsr.ledger import choose, draws, find, read_ledger
+    x = row.base
+    if not row.search or trials < 2: return x
+    space = space_of(x.options.model); base = {k:getattr(x.options, k) for k in space}
+    if known:
+        lines = read_ledger(folder/'ledger.jsonl'); d = load(x.data)
+        if any(find(lines, dataclasses.replace(x, options=dataclasses.replace(x.options, **o)), d.fingerprint, 'trial') is None for o in draws(space, trials, 0, base)): return None
+    return choose(x, space, trials, folder, shelf=shelf, data=load)[0]
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('what', help='plan, report, or the name of a table: main, backbones, more, ids, losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
+    p.add_argument('--seconds', type=float, help='begin nothing new after so many'); p.add_argument('--trials', type=int, default=4, help='options tried for each system on validation items (default 4)')
+    p.add_argument('--data', action='append', help='only these data sets'); p.add_argument('--systems', action='append', help='only the rows whose label begins so'); p.add_argument('--seeds', type=int, help='at most so many'); p.add_argument('--threads', type=int, default=1)
+    a = p.parse_args(); root = Path(a.root).resolve(); folder = Path(a.folder); folder.mkdir(parents=True, exist_ok=True); folder = folder.resolve(); os.chdir(folder)
+    import torch
+    from llmcfsr.core import Shelf
+    from llmcfsr.ledger import Data, find, read_ledger, work
+    torch.set_num_threads(a.threads); load,shelf,every = Data(),Shelf(),tables(root)
+    mine = lambda rows: [r._replace(seeds=min(r.seeds, a.seeds or r.seeds)) for r in rows if (not a.data or Path(r.data).name in a.data) and (not a.systems or any(r.label.startswith(l) for l in a.systems))]
+    if a.what in ('plan', 'report'): return (plan if a.what=='plan' else report)({k:mine(v) for k,v in every.items()}, a.trials, folder, load, shelf)
+    if a.what not in every: p.error(f"{a.what!r} is no table: take one of {', '.join(every)}, or plan, or report")
+    begun,rows = time.perf_counter(),mine(every[a.what]); over = lambda: a.seconds is not None and time.perf_counter()-begun > a.seconds
+    make_vectors(folder, [x for r in rows for x in (r.base, applied(r, r.base, 0))], load, shelf)
+    for seed in range(max((r.seeds for r in rows), default=0)):                                # first seeds of all systems first
+        for r in rows:
+            if seed >= r.seeds or over(): continue
+            best = chosen(r, a.trials, folder, load, shelf)
+            if over(): continue
+            for e,line in work([applied(r, best, seed)], folder, shelf, data=load):
+                m = line['metrics']['test']['full']; print(f"{line['data']} {e.label} seed {seed}: NDCG@10 {m['overall']['NDCG@10']:.4f}, tail {m['tail_item']['NDCG@10']:.4f}, {line['epochs']} epochs, {line['metrics']['seconds']['fit']:.0f} s", flush=True)
+
+def done_of(rows, trials, folder, load, shelf):
+    "Pairs (experiment, line) of what the ledger holds"
+    from llmcfsr.ledger import find, read_ledger
+    lines,out = read_ledger(folder/'ledger.jsonl'),[]
+    for r in rows:
+        if any(not Path(d).exists() and d!='ml-100k' for d in {r.data, r.base.data if r.search and trials > 1 else r.data}): continue
+        best = chosen(r, trials, folder, load, shelf, known=True)
+        if best is not None: out += [(e, l) for s in range(r.seeds) if (l := find(lines, e := applied(r, best, s), load(r.data).fingerprint)) is not None]
+    return out
+
+def plan(every, trials, folder, load, shelf):
+    "What each table needs, what is done, and how long the rest will take by what was measured"
+    from llmcfsr.ledger import read_ledger
+    lines = read_ledger(folder/'ledger.jsonl'); took = {}
+    for l in lines: took.setdefault((l['data'], l['options']['model']), []).append(l['seconds']['fit'] if l['kind']=='trial' else l['metrics']['seconds']['fit'])
+    for name,rows in every.items():
+        done = done_of(rows, trials, folder, load, shelf); need = sum(r.seeds for r in rows); searched = trials*len({(r.base.data, r.base.options.model) for r in rows if r.search})
+        mean = [sum(v)/len(v) for k in {(Path(r.data).name, r.base.options.model) for r in rows} if (v := took.get(k))]; each = sum(mean)/len(mean) if mean else None
+        print(f'{name}: {len(rows)} rows, {need} runs, {searched} trials; {len(done)} runs done'+(f', {each*(need-len(done))/3600:.1f} core-hours for the rest of the runs' if each else ''))
+
+def report(every, trials, folder, load, shelf):
+    "Tables, differences and figures of what the ledger holds"
+    from matplotlib import pyplot as plt
+    from llmcfsr.core import write_text
+    from llmcfsr.experiment import markdown_table
+    from llmcfsr.ledger import differences, leaderboard, plot_leaderboard
+    for name,rows in every.items():
+        done = done_of(rows, trials, folder, load, shelf)
+        if not done: continue
+        text = [f'# {name}', markdown_table(leaderboard(done)), '## Sampled ranking', markdown_table(leaderboard(done, ranking='sampled')), '## Users', markdown_table(leaderboard(done, groups=('tail_user', 'head_user')))]
+        for d in dict.fromkeys(l['data'] for _,l in done):
+            here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith(('llm-cfsr', 'full'))), None)
+            if first and len({e.label for e,_ in here}) > 1: text += [f'## {first} against the others on {d}, NDCG@10', markdown_table(differences(here, folder, first).round(4))]
+            ax = plot_leaderboard(here); ax.figure.savefig(folder/f'{name}-{d}.png', bbox_inches='tight'); plt.close(ax.figure)
+        write_text(folder/f'{name}.md', '\n\n'.join(text)+'\n'); print('\n\n'.join(text[:2]))
+
+if __name__=='__main__': main()

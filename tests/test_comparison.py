@@ -1,0 +1,51 @@
+"The plan of the comparison: every row can be run, the budget is the same for all, and what the ledger holds is what is reported"
+import dataclasses, importlib.util, json, subprocess, sys
+from pathlib import Path
+import pytest
+from llmcfsr.datasets import load_dataset
+from llmcfsr.ledger import draws, read_ledger
+from llmcfsr.recommender import MODELS
+
+SCRIPT = Path(__file__).resolve().parents[1]/'benchmarks'/'comparison.py'
+spec = importlib.util.spec_from_file_location('comparison', SCRIPT); comparison = importlib.util.module_from_spec(spec); spec.loader.exec_module(comparison)
+
+def test_every_row_can_be_run(tmp_path):
+    tables = comparison.tables(tmp_path); assert {r.base.options.model for r in tables['main']} == set(MODELS)
+    for rows in tables.values():
+        assert len({(r.label, r.data) for r in rows}) == len(rows)                       # no label stands for two things
+        for r in rows:
+            tried = [dataclasses.replace(r.base.options, **o) for o in draws(comparison.space_of(r.base.options.model), 10**6)]      # checks each option and setting
+            assert r.seeds >= 3 and r.base.options in tried and len(tried) in (6, 18) and all(o.epochs == 200 and o.max_len == 50 for o in tried)
+            for best in tried: e = comparison.applied(r, dataclasses.replace(r.base, options=best), 2); assert e.options.seed == 2 and e.options.lr == best.lr and len({s.partition('=')[0] for s in e.options.settings}) == len(e.options.settings)
+
+def make_folder(root, name):
+    "The planted world under the name of a data set"
+    d = load_dataset('planted'); inter = d.interactions; folder = root/name; folder.mkdir(parents=True)
+    (folder/'inter.txt').write_text(''.join(f'{u+1} {i}\n' for u in range(inter.n_users) for i in inter.item[inter.start[u]:inter.start[u+1]]))
+    (folder/'item_attributes.jsonl').write_text(''.join(json.dumps(dict(a, item_id=str(n)))+'\n' for n,a in enumerate(d.catalog.attrs) if n))
+
+@pytest.mark.parametrize('table,systems', [('ids', ('pop', 'sasrec'))])
+def test_a_table_is_made_once(tmp_path, table, systems, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'llmesr_fashion_ids'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.chdir(tmp_path)
+    def go(what, *more): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--trials', '1', '--data', 'llmesr_fashion_ids', *(o for s in systems for o in ('--systems', s)), *more]); comparison.main(); return capsys.readouterr().out
+    said = go(table, '--seeds', '2'); lines = read_ledger(tmp_path/'out'/'ledger.jsonl'); assert said.count('NDCG@10') == 4 == len(lines) and [l['options']['seed'] for l in lines] == [0, 0, 1, 1]
+    go(table, '--seeds', '2'); assert len(read_ledger(tmp_path/'out'/'ledger.jsonl')) == 4
+    assert '4 runs done' in go('plan'); go('report'); text = (tmp_path/'out'/'ids.md').read_text()
+    for l in lines: assert l['label'] in text
+    assert f"{sum(l['metrics']['test']['full']['overall']['NDCG@10'] for l in lines if l['label']=='sasrec')/2:.4f}" in text and (tmp_path/'out'/'ids-llmesr_fashion_ids.png').stat().st_size > 1000
+
+def test_options_are_chosen_on_validation_items(tmp_path, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'small_yelp_ca'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['comparison.py', 'more', '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'small_yelp_ca', '--systems', 'sasrec', '--seeds', '1', '--trials', '3']); comparison.main()
+    lines = read_ledger(tmp_path/'out'/'ledger.jsonl'); assert [l['kind'] for l in lines] == ['trial']*3+['run'] and not any('test' in l for l in lines[:3])
+    best = max(lines[:3], key=lambda l: l['valid']['NDCG@10']); assert lines[3]['options'] == best['options'] and lines[0]['options']['lr'] == .001 and lines[0]['options']['dropout'] == .5
+
+def test_a_table_for_ids_takes_the_options_chosen_on_text(tmp_path):
+    (r,) = [r for r in comparison.tables(tmp_path)['ids'] if r.label == 'melt' and r.data.endswith('fashion_ids')]; assert r.base.data.endswith('beauty_5core') and comparison.applied(r, r.base, 1).data == r.data
+    (r,) = [r for r in comparison.tables(tmp_path)['vectors'] if r.label == 'summed, tfidf' and 'yelp' in r.data]; assert comparison.applied(r, r.base, 1).options.encoder == 'vectors/yelp_city_5core-tfidf.safetensors'
+
+def test_nothing_new_is_begun_after_the_time(tmp_path, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'llmesr_fashion_ids'); monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['comparison.py', 'ids', '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--trials', '1', '--data', 'llmesr_fashion_ids', '--seconds', '-1']); comparison.main()
+    assert read_ledger(tmp_path/'out'/'ledger.jsonl') == []
+    done = subprocess.run([sys.executable, str(SCRIPT), 'nonsense', '--root', str(tmp_path), '--folder', str(tmp_path/'o2')], capture_output=True, text=True); assert done.returncode == 2 and 'take one of main' in done.stderr
