@@ -4,7 +4,7 @@ import numpy as np, pytest, torch, torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from llmcfsr.baselines.attributes import attribute_table
 from llmcfsr.baselines.caser import CaserConfig, build_caser
-from llmcfsr.baselines.cities import CITIESConfig, infer_tail
+from llmcfsr.baselines.cities import CITIESConfig, Contexts, infer_tail, learn_contexts
 from llmcfsr.baselines.cl4srec import contrastive_objective
 from llmcfsr.baselines.ips import ips_objective
 from llmcfsr.baselines.llmemb import aligned_objective, build_llmemb, rows_of
@@ -136,3 +136,9 @@ def test_repairs_after_training_read_training_alone():
         m = sasrec(V, d=8, blocks=1, max_len=12); infer_tail(m, split, CITIESConfig(window=3, contexts=3, blocks=1, heads=2, epochs=1, lr=1e-3)); ends.append(m.views.co.weight.detach())
         k = build_melt(sizes(), trained=m); fit_melt(k, split, SeqLoader(SPLIT, max_len=12), lambda m: {'NDCG@10':float(m.W_I.weight.abs().sum())}, TrainConfig(epochs=2), plain, MELTConfig(items=9)); ends.append(torch.cat([p.detach().flatten() for p in k.parameters()]))
     assert torch.equal(ends[0], ends[2]) and torch.equal(ends[1], ends[3])
+
+def test_inference_begins_at_the_mean_and_learns_from_few_contexts_too():
+    contexts = Contexts(SPLIT, 3, 4); known = np.flatnonzero(contexts.count>=4); many = contexts.draw(np.repeat(known, 20), np.random.default_rng(0))[-1]
+    assert set(many.tolist())=={1, 2, 3, 4} and set(contexts.draw(known)[-1].tolist())=={4}                       # rare items have few, so frequent ones are shown with few as well
+    c = F.pad(.05*torch.randn(V, 8, generator=torch.Generator().manual_seed(0)), (0,0,1,0)); f,(first,) = learn_contexts(c, contexts, known, CITIESConfig(window=3, contexts=4, heads=2, epochs=1))
+    assert first['loss'] < 1.2*.05**2                                                                             # not that of states, whose coordinates are of size one

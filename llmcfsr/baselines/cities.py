@@ -53,10 +53,10 @@ class Contexts:
 
     def draw(self,
         items:np.ndarray, # int [n] that occur
-        gen=None,         # numpy Generator; the middle of each part if None
+        gen=None,         # numpy Generator, which decides how many and which; as many as there are, up to K, if None
     )->tuple:             # flat ids with 0 at the item itself, their slots 0..2w, lengths of the contexts, contexts of each item
         "Contexts of some items, one behind the other"
-        n = np.minimum(self.count[items], self.k); owner = np.repeat(np.arange(len(items)), n); j = np.arange(len(owner))-np.repeat(n.cumsum()-n, n)
+        n = np.minimum(self.count[items], self.k); n = n if gen is None else gen.integers(1, n+1); owner = np.repeat(np.arange(len(items)), n); j = np.arange(len(owner))-np.repeat(n.cumsum()-n, n)
         lot = .5 if gen is None else gen.random(len(owner))
         t = self.order[self.first[items][owner]+((j+lot)*(self.count[items]/n)[owner]).astype(np.int64)]
         a = np.maximum(self.begin[t], t-self.w); length = np.minimum(self.end[t], t+self.w+1)-a
@@ -111,13 +111,15 @@ def learn_contexts(
     order = rng(config.seed, 'cities', 'aside').permutation(known); n = max(1, round(config.aside*len(order))); aside,taught = order[:n],order[n:]
     if not len(taught): raise InputError(f"{len(known)} frequent items are too few to learn from and to put {config.aside:.0%} of them aside: give more data")
     seed_torch(config.seed, 'cities'); f = ContextInference(c.shape[1], config).to(c.device); optimizer = Adam(f.parameters(), lr=config.lr); best,records = None,[]
-    loss = lambda items,gen: F.mse_loss(f(c, *contexts.draw(items, gen)), c[torch.from_numpy(items).to(c.device)])
+    vectors = lambda items: c[torch.from_numpy(items).to(c.device)]
+    with torch.no_grad(): f.W.weight.zero_(); f.W.bias.copy_(vectors(taught).mean(0))
+    loss = lambda items,gen: F.mse_loss(f(c, *contexts.draw(items, gen)), vectors(items))
     for e in progress(range(config.epochs), desc='CITIES', unit='epoch'):
         gen = rng(config.seed, 'cities', e); mixed = gen.permutation(taught); f.train(); total = 0.
         for a in range(0, len(mixed), config.batch_size):
             part = mixed[a:a+config.batch_size]; optimizer.zero_grad(); l = loss(part, gen); l.backward(); optimizer.step(); total += float(l.detach())*len(part)
         f.eval()
-        with torch.no_grad(): records.append(dict(epoch=e+1, loss=total/len(mixed), aside=float(loss(aside, None))))
+        with torch.no_grad(): records.append(dict(epoch=e+1, loss=total/len(mixed), aside=float(loss(np.repeat(aside, 4), rng(config.seed, 'cities', 'asked')))))
         if best is None or records[-1]['aside'] < records[best]['aside']: best,state = e,{k:v.clone() for k,v in f.state_dict().items()}
         if e-best >= config.patience: break
     f.load_state_dict(state)
