@@ -142,3 +142,8 @@ def test_inference_begins_at_the_mean_and_learns_from_few_contexts_too():
     assert set(many.tolist())=={1, 2, 3, 4} and set(contexts.draw(known)[-1].tolist())=={4}                       # rare items have few, so frequent ones are shown with few as well
     c = F.pad(.05*torch.randn(V, 8, generator=torch.Generator().manual_seed(0)), (0,0,1,0)); f,(first,) = learn_contexts(c, contexts, known, CITIESConfig(window=3, contexts=4, heads=2, epochs=1))
     assert first['loss'] < 1.2*.05**2                                                                             # not that of states, whose coordinates are of size one
+
+def test_s3rec_asks_about_every_beginning_and_its_newest_item():
+    rows = [(x[y].tolist(), h) for b in S3Loader(SPLIT, 12).epoch(0) for x,y,h in zip(torch.where(b.target>0, b.target, b.history), b.real, b.target)]
+    assert len(rows)==int(np.maximum(np.minimum(SPLIT.train_length, 12)-1, 0).sum()) and all(h[-1]==r[-1] for r,h in rows)      # the released program's rows
+    assert len(S3Loader(SPLIT, 12, S3RecConfig(beginnings=False)).rows)==int((SPLIT.train_length>=2).sum())

@@ -12,7 +12,7 @@ from torch import nn, Tensor
 
 # %% ../../nbs/55c_s3rec.ipynb #dde8c8ff
 from ..core import InputError, progress, rng, seed_torch
-from ..batches import SeqBatch, masked_positions, window
+from ..batches import SeqBatch, window
 from ..model import LLMCFSR, build_model
 from ..losses import renumber
 from ..rowadam import RowAdam
@@ -27,9 +27,10 @@ class S3RecConfig:
     item:float = 1.         # weight of the hidden item
     attribute:float = 1.    # weight of the attributes of the hidden item
     segment:float = .5      # weight of the piece that was cut out
-    mask:float = .2         # share of the items that are hidden
-    epochs:int = 100        # over all users
-    batch_size:int = 256    # users in a step
+    mask:float = .2         # share of the items that are hidden, beside the newest of a row
+    beginnings:bool = True  # every beginning of a history is a row; otherwise the whole history alone
+    epochs:int = 100        # over all rows
+    batch_size:int = 256    # rows in a step
     lr:float = 1e-3         # learning rate of Adam
     seed:int = 0            # of order, masks, pieces and dropout
 
@@ -77,25 +78,26 @@ class S3Loader:
     ):
         self.max_len,self.config = max_len,config; length = np.asarray(split.train_length, np.int64)
         self.item,self.end,self.n = np.asarray(split.inter.item, np.int64),np.asarray(split.inter.start[:-1], np.int64)+length,np.minimum(length, max_len)
-        self.users = np.flatnonzero(length>=2)
-        if not len(self.users): raise InputError("no user has 2 training interactions, so nothing can be hidden: give longer histories")
-    def __len__(self): return -(-len(self.users)//self.config.batch_size)
+        if not (length>=2).any(): raise InputError("no user has 2 training interactions, so nothing can be hidden: give longer histories")
+        if config.beginnings: first = np.repeat(self.end-self.n, self.n); self.n = np.arange(len(first))-np.repeat(self.n.cumsum()-self.n, self.n)+1; self.end = first+self.n
+        self.rows = np.flatnonzero(self.n>=2)
+    def __len__(self): return -(-len(self.rows)//self.config.batch_size)
 
     def batch(self,
-        user:np.ndarray, # int [B] users
+        row:np.ndarray,  # int [B] rows
         gen,             # numpy Generator
     )->S3Batch:
-        "The questions about these users"
-        end,n = self.end[user],self.n[user]; whole,real = window(self.item, end, n); T = whole.shape[1]
-        hidden = masked_positions(real, np.zeros(len(n), bool), self.config.mask, gen)
+        "The questions about these rows"
+        end,n = self.end[row],self.n[row]; whole,real = window(self.item, end, n); T = whole.shape[1]
+        hidden = real & (gen.random(real.shape)<self.config.mask); hidden[:,-1] = True
         m = 1+(gen.random(len(n))*np.maximum(n//2, 1)).astype(np.int64); a = (gen.random(len(n))*(n-m+1)).astype(np.int64)            # the piece: items a..a+m-1 of n
         t = np.arange(T)-(T-n)[:,None]; cut = (t>=a[:,None]) & (t<(a+m)[:,None])
         return S3Batch(*map(torch.from_numpy, (np.where(hidden, 0, whole), real, np.where(hidden, whole, 0), np.where(cut, 0, whole), window(self.item, end-(n-a-m), m)[0])))
 
     def epoch(self, e:int):
-        "The batches of epoch `e`, users in random order"
-        gen = rng(self.config.seed, 's3rec', e); users = gen.permutation(self.users)
-        for a in range(0, len(users), self.config.batch_size): yield self.batch(users[a:a+self.config.batch_size], gen)
+        "The batches of epoch `e`, rows in random order"
+        gen = rng(self.config.seed, 's3rec', e); rows = gen.permutation(self.rows)
+        for a in range(0, len(rows), self.config.batch_size): yield self.batch(rows[a:a+self.config.batch_size], gen)
 
 # %% ../../nbs/55c_s3rec.ipynb #5edf587c
 class S3Rec(nn.Module):
