@@ -163,8 +163,10 @@ def save_run(
 
 # %% ../nbs/31_train.ipynb #0ddecbbb
 def _told(f):
-    "A function by name and fixed arguments"
-    return f"{_told(f.func)}({', '.join(f'{k}={v}' for k,v in sorted(f.keywords.items()) if isinstance(v, (str, int, float, bool, type(None))) or dataclasses.is_dataclass(v))})" if isinstance(f, functools.partial) else getattr(f, '__qualname__', type(f).__name__)
+    "A function by name and fixed arguments, functions and tensors among them"
+    if not isinstance(f, functools.partial): return getattr(f, '__qualname__', type(f).__name__)
+    words = {k:_told(v) if callable(v) else fingerprint(v) if isinstance(v, torch.Tensor) else v for k,v in sorted(f.keywords.items())}
+    return f"{_told(f.func)}({', '.join(f'{k}={v}' for k,v in words.items() if isinstance(v, (str, int, float, bool, type(None))) or dataclasses.is_dataclass(v))})"
 
 def identity_of(
     model,              # an `nn.Module`

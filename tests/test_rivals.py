@@ -21,7 +21,7 @@ from llmcfsr.model import ModelConfig, ModelScorer
 from llmcfsr.planted import planted_world
 from llmcfsr.rowadam import Adam, RowAdam
 from llmcfsr.split import leave_one_out
-from llmcfsr.train import TrainConfig, adam, epochs, fit
+from llmcfsr.train import TrainConfig, adam, epochs, fit, identity_of
 
 WORLD = planted_world(seed=0, users=120)
 SPLIT,V = leave_one_out(WORLD.interactions),WORLD.interactions.n_items
@@ -147,3 +147,9 @@ def test_s3rec_asks_about_every_beginning_and_its_newest_item():
     rows = [(x[y].tolist(), h) for b in S3Loader(SPLIT, 12).epoch(0) for x,y,h in zip(torch.where(b.target>0, b.target, b.history), b.real, b.target)]
     assert len(rows)==int(np.maximum(np.minimum(SPLIT.train_length, 12)-1, 0).sum()) and all(h[-1]==r[-1] for r,h in rows)      # the released program's rows
     assert len(S3Loader(SPLIT, 12, S3RecConfig(beginnings=False)).rows)==int((SPLIT.train_length>=2).sum())
+
+def test_a_run_is_told_by_what_stands_within_its_objective():
+    m,loader = sasrec(V, d=8, blocks=1, max_len=12),SeqLoader(SPLIT, max_len=12, batch_size=50); own = lambda goal: identity_of(m, loader, goal, TrainConfig())['objective']
+    soft = functools.partial(objective, loss='softmax'); rows = rows_of(m)
+    assert len({own(contrastive_objective(plain)), own(contrastive_objective(soft)), own(aligned_objective(rows, plain)), own(aligned_objective(rows, soft)), own(aligned_objective(2*rows, plain))})==5
+    assert own(contrastive_objective(plain))==own(contrastive_objective(functools.partial(objective, loss='bce'))) and own(plain)=='objective(loss=bce)'
