@@ -152,7 +152,8 @@ def trial(
     if line is not None: return line
     key = experiment_key(experiment, d.fingerprint, 'trial')
     rec = Recommender(**dataclasses.asdict(experiment.options)).fit(d, shelf=shelf, checkpoint=Path(folder)/'trials'/key, resume=True)
-    valid,best = valid_figures(rec.scorer, leave_one_out(d.interactions)),max(rec.records, key=lambda r: r['valid']['NDCG@10'])['epoch'] if rec.records else 0
+    if not rec.records: raise InputError(f"model {experiment.options.model!r} only counts, so there is nothing to choose: try models that are trained")
+    valid,best = valid_figures(rec.scorer, leave_one_out(d.interactions)),max(rec.records, key=lambda r: r['valid']['NDCG@10'])['epoch']
     line = dict(kind='trial', key=key, label=experiment.label, data=d.name, data_print=d.fingerprint, options=json.loads(json.dumps(dataclasses.asdict(experiment.options))), epochs=len(rec.records), best_epoch=best, valid=valid, seconds=rec.seconds, versions=versions())
     add_line(ledger, line); shutil.rmtree(Path(folder)/'trials'/key, ignore_errors=True)
     return line
@@ -179,8 +180,8 @@ def figures_of(
     ranking='full',   # full or sampled
     part:str='test',  # test or valid
 )->pd.DataFrame:      # columns label, data, seed, group, metric, value
-    "All figures of some runs, one a row"
-    return pd.DataFrame([dict(label=e.label, data=l['data'], seed=e.options.seed, group=g, metric=m, value=v) for e,l in done for g,row in l['metrics'][part][ranking].items() for m,v in row.items() if m!='n' and v is not None])
+    "All figures of some runs, one a row; a run that is given twice counts once"
+    return pd.DataFrame([dict(label=e.label, data=l['data'], seed=e.options.seed, group=g, metric=m, value=v) for e,l in {(e.label, l['key']):(e, l) for e,l in done}.values() for g,row in l['metrics'][part][ranking].items() for m,v in row.items() if m!='n' and v is not None])
 
 def leaderboard(
     done,                          # pairs (experiment, line), from `work`
@@ -192,7 +193,7 @@ def leaderboard(
     f = figures_of(done, **kwargs); rows = {}
     def cell(v): s = over_seeds(v); return f"{s['mean']:.4f}" + ('' if s['std'] is None else f" ±{(s['high']-s['low'])/2:.4f}")
     for (data,label) in dict.fromkeys((l['data'], e.label) for e,l in done):
-        mine = f[(f.data==data)&(f.label==label)]; lines = [l for e,l in done if (l['data'], e.label)==(data, label)]
+        mine = f[(f.data==data)&(f.label==label)]; lines = list({l['key']:l for e,l in done if (l['data'], e.label)==(data, label)}.values())
         row = {f"{g.replace('_', ' ')} {m}":cell(v) for g in groups for m in shown if len(v := mine[(mine.group==g)&(mine.metric==m)].value)}
         rows[data,label] = dict(row, seeds=len(lines), parameters=max(l['metrics']['parameters'] for l in lines), seconds=round(float(np.mean([sum(l['metrics']['seconds'].values()) for l in lines])), 1))
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis(['data', 'model'])
@@ -244,7 +245,7 @@ def differences(
 )->pd.DataFrame:          # index (group, other system)
     "The first system against each other one: difference, its interval over users and over seeds, p-value after Holm"
     runs = {}
-    for e,l in done: runs.setdefault(e.label, []).append(Path(folder)/'runs'/l['key'])
+    for label,key in dict.fromkeys((e.label, l['key']) for e,l in done): runs.setdefault(label, []).append(Path(folder)/'runs'/key)
     if first not in runs or len(runs) < 2: raise InputError(f"{first!r} is compared with others, and there are runs of {', '.join(map(repr, runs)) or 'nothing'}: name one of them, and give at least two systems")
     values = {k:mean_values(v, metric) for k,v in runs.items()}; mine,rows = values[first],[]
     for g in groups:
