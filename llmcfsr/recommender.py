@@ -2,8 +2,9 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'NEEDS_TEXT', 'NEGATIVES', 'BACKBONES', 'Options', 'check_options', 'own_settings', 'negatives',
-           'make_options', 'item_vectors', 'item_attributes', 'model_config', 'make_model', 'plain_objective',
-           'make_objective', 'valid_figures', 'validator', 'train_model', 'Recommender', 'best_items']
+           'idle_options', 'make_options', 'item_vectors', 'item_attributes', 'model_config', 'make_model',
+           'plain_objective', 'make_objective', 'valid_figures', 'validator', 'train_model', 'Recommender',
+           'best_items']
 
 # %% ../nbs/64_recommender.ipynb #8c5012a4
 import dataclasses, functools, json, logging, time
@@ -106,6 +107,14 @@ def negatives(
     "How many items the loss draws: for each target, or with `sampled` for a step"
     return NEGATIVES[o.loss] if o.negatives is None else o.negatives
 
+def idle_options(
+    o:Options, # of a run
+)->list:       # names
+    "Options that were changed and decide nothing in this run"
+    words,own = o.model in NEEDS_TEXT,o.model=='llm-cfsr'; backbone = o.model if o.model in BACKBONES else o.backbone
+    read = dict(backbone=words, finetune=words, tune_steps=words and o.finetune, tune_mix=words and o.finetune, blocks=backbone!='gru4rec', heads=backbone!='gru4rec', calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
+    return [f.name for f in dataclasses.fields(Options) if getattr(o, f.name) != f.default and not read.get(f.name, True)]
+
 def make_options(
     **options, # by name
 )->Options:
@@ -126,6 +135,7 @@ def item_vectors(
     from llmcfsr.itemtable import ItemTable, item_table
     if dataset.catalog is None:
         raise InputError(f"model {options.model!r} reads item text and data set {dataset.name!r} has none: add item_attributes.jsonl beside inter.txt, or take a model that reads ids only (sasrec, gru4rec, bert4rec)")
+    if str(options.encoder).endswith('.safetensors') and options.finetune: raise InputError(f"encoder={options.encoder!r} is a table that was made before and has no weights to tune: leave finetune out, or name the encoder itself")
     if str(options.encoder).endswith('.safetensors'): return ItemTable.load(options.encoder, items=dataset.interactions.items)
     from llmcfsr.contrastive import TuneConfig
     from llmcfsr.affinity import partners
@@ -239,6 +249,7 @@ class Recommender:
         **kwargs,     # `checkpoint`, `resume`, `on_epoch` of `train.fit`
     ):                # self
         "Learn from the training part of `data`; validation decides when to stop, the test items are not touched"
+        if idle := idle_options(self.options): logging.getLogger('llmcfsr').warning('model %r does not read %s, so the run is the same without', self.options.model, ', '.join(f'{k}={getattr(self.options, k)!r}' for k in idle))
         dataset = data if isinstance(data, Dataset) else from_frames(data, items)
         split = leave_one_out(dataset.interactions)
         start = time.perf_counter()
@@ -268,7 +279,7 @@ def _know(self:Recommender, dataset, counts):
     self.popularity = np.asarray(counts, np.int64)
     self.data,self.n_trained,self._index,self.known = dict(name=dataset.name, fingerprint=dataset.fingerprint),len(self.items),{},KnownUsers.of(dataset.interactions)
     self.attributes = None if dataset.catalog is None else list(dataset.catalog.attrs)
-    if dataset.catalog is not None: self.labels = {i:str(t) for i,a in zip(self.items, dataset.catalog.attrs[1:]) if (t := a.get('title') or a.get('name'))}
+    self.labels = {} if dataset.catalog is None else {i:str(t) for i,a in zip(self.items, dataset.catalog.attrs[1:]) if (t := a.get('title') or a.get('name'))}
 
 @patch
 def _keep(self:Recommender, table):
@@ -569,7 +580,8 @@ def from_pretrained(cls:Recommender,
     from llmcfsr.export import fetch_folder, is_hub_id
     if is_hub_id(folder): folder = fetch_folder(folder, **hub)
     config,items,labels,tensors = _read_model(folder)
-    try: rec = cls(**{**config['options'], 'device':device})
+    precision = 'fp32' if device=='cpu' else config['options'].get('precision', 'fp32')             # of training on a GPU; the weights are float32 in any case
+    try: rec = cls(**{**config['options'], 'device':device, 'precision':precision})
     except InputError as e: raise InputError(f"{Path(folder)/'config.json'}: {e}") from None
     rec.items,rec._row,rec.data,rec.table = items,{i:n+1 for n,i in enumerate(items)},config['data'],config.get('table', {})
     rec.labels,rec.popularity,rec.n_trained = labels,tensors.pop('popularity'),config.get('n_trained', len(items)); rec._read_more(Path(folder), config.get('print'))
