@@ -11,7 +11,7 @@ from llmcfsr.baselines.llmemb import aligned_objective, build_llmemb, rows_of
 from llmcfsr.baselines.rlmrec import build_rlmrec, rlmrec_objective
 from llmcfsr.baselines.summed import build_summed
 from llmcfsr.baselines.llmesr import build_llmesr, distilled_objective
-from llmcfsr.baselines.melt import MELTConfig, build_melt, fit_melt
+from llmcfsr.baselines.melt import MELTConfig, Teachers, build_melt, fit_melt
 from llmcfsr.baselines.s3rec import S3Loader, S3RecConfig, pretrain_s3rec
 from llmcfsr.baselines.single_view import sasrec
 from llmcfsr.baselines.ssl import build_ssl, ssl_objective, stored_attributes
@@ -153,3 +153,7 @@ def test_a_run_is_told_by_what_stands_within_its_objective():
     soft = functools.partial(objective, loss='softmax'); rows = rows_of(m)
     assert len({own(contrastive_objective(plain)), own(contrastive_objective(soft)), own(aligned_objective(rows, plain)), own(aligned_objective(rows, soft)), own(aligned_objective(2*rows, plain))})==5
     assert own(contrastive_objective(plain))==own(contrastive_objective(functools.partial(objective, loss='bce'))) and own(plain)=='objective(loss=bce)'
+
+def test_melt_teaches_with_few_histories_too():
+    t = Teachers(SPLIT, MELTConfig(contexts=4)); some = t.head[t.count[t.head]>=4]; many = t.before(np.repeat(some, 20), np.random.default_rng(0))[-1]
+    assert set(many.tolist())=={1, 2, 3, 4} and set(t.before(some)[-1].tolist())=={4}

@@ -116,10 +116,10 @@ class Teachers:
 
     def before(self,
         items:np.ndarray, # int [n] items that something led to
-        gen=None,         # numpy Generator; the middle of each part if None
+        gen=None,         # numpy Generator, which decides how many and which; as many as there are, up to `contexts`, if None
     )->tuple:             # long [R,T] histories, bool [R,T], and int [n] how many each item has
         "Histories that led to the items, up to `contexts` each, none twice"
-        n = np.minimum(self.count[items], self.k); owner = np.repeat(np.arange(len(items)), n); j = np.arange(len(owner))-np.repeat(n.cumsum()-n, n)
+        n = np.minimum(self.count[items], self.k); n = n if gen is None else gen.integers(1, n+1); owner = np.repeat(np.arange(len(items)), n); j = np.arange(len(owner))-np.repeat(n.cumsum()-n, n)
         t = self.order[self.first[items][owner]+((j+(.5 if gen is None else gen.random(len(owner))))*(self.count[items]/n)[owner]).astype(np.int64)]
         return (*map(torch.from_numpy, window(self.item, t, np.minimum(t-self.begin[t], self.max_len))),n)
 
@@ -191,7 +191,7 @@ def fit_melt(
     config:MELTConfig=MELTConfig(), # weights, curriculum
     **kwargs,                  # `checkpoint`, `resume`, `on_epoch` of `train.fit`
 )->list:                       # one record an epoch
-    "Train a MELT (@eq-melt); the best state on validation is kept"
+    "Train a MELT (@eq-melt); the best state on validation is kept. The released program goes through the whole curriculum: let `train.patience` be long enough for that"
     teachers = Teachers(split, config, model.config.max_len-(not model.causal))
     with torch.no_grad(): model.short.fill_(teachers.short)
     return fit(model, MELTLoader(loader, model, teachers, config), functools.partial(branches, objective=objective, teachers=teachers, config=config), validate, train, **kwargs)
