@@ -157,3 +157,7 @@ def test_a_run_is_told_by_what_stands_within_its_objective():
 def test_melt_teaches_with_few_histories_too():
     t = Teachers(SPLIT, MELTConfig(contexts=4)); some = t.head[t.count[t.head]>=4]; many = t.before(np.repeat(some, 20), np.random.default_rng(0))[-1]
     assert set(many.tolist())=={1, 2, 3, 4} and set(t.before(some)[-1].tolist())=={4}
+
+def test_a_contrast_of_wide_states_costs_no_more_than_knowing_nothing():
+    m = sasrec(V, d=64, max_len=12, dropout=.5).train(); b = batch_for(m, 1, 100); torch.manual_seed(0); contrast = float(contrastive_objective(plain)(m, b)['contrast'])
+    assert contrast < 1.5*np.log(2*len(b.user)-1)                                       # an inner product of normed states is eight times as large, and the loss of the next item drowns

@@ -23,7 +23,7 @@ KINDS = ('crop', 'mask', 'reorder')
 class CL4SRecConfig:
     "What decides the contrast"
     weight:float = .1     # of the contrast, beside the loss of the next item
-    tau:float = 1.        # temperature
+    tau:float = None      # temperature; the square root of the width of a state if None, 1 for the plain inner product
     crop:float = .6       # share of a history that a crop keeps
     mask:float = .3       # share of the items that are masked
     reorder:float = .6    # share of a history that is shuffled
@@ -34,7 +34,7 @@ class CL4SRecConfig:
         for k in self.kinds: one_of(k, KINDS, 'kind')
         if not self.kinds: raise InputError(f"kinds is empty: take at least one of {', '.join(KINDS)}")
         if not 0 <= self.weight: raise InputError(f"weight={self.weight} must not be negative")
-        if not self.tau > 0: raise InputError(f"tau={self.tau} must be above 0, such as 1")
+        if self.tau is not None and not self.tau > 0: raise InputError(f"tau={self.tau} must be above 0, such as 1, or None for the square root of the width")
         if not 0 < self.crop <= 1: raise InputError(f"crop={self.crop} must lie in (0, 1]: it is the share that is kept")
         for k in ('mask', 'reorder'):
             if not 0 <= getattr(self, k) <= 1: raise InputError(f"{k}={getattr(self, k)} must lie in [0, 1]")
@@ -94,11 +94,11 @@ def disturbed(
 def nt_xent(
     a:Tensor,      # [B,D] states of one copy of each history
     b:Tensor,      # [B,D] states of the other
-    tau:float=1.,  # temperature
+    tau:float=None, # temperature; the square root of D if None
 )->Tensor:         # scalar
     "Cross-entropy of finding the other copy among those of all users (@eq-cl-xent)"
-    check(b, 'B D', **check(a, 'B D')); B = len(a); z = torch.cat([a, b])
-    y = (z@z.T/tau).float(); y.fill_diagonal_(-torch.inf)
+    check(b, 'B D', **check(a, 'B D')); B,D = a.shape; z = torch.cat([a, b])
+    y = (z@z.T/(D**.5 if tau is None else tau)).float(); y.fill_diagonal_(-torch.inf)
     return F.cross_entropy(y, torch.arange(2*B, device=y.device).roll(B))
 
 # %% ../../nbs/55b_cl4srec.ipynb #ffdc695a
