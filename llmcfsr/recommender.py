@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'NEEDS_TEXT', 'NEGATIVES', 'BACKBONES', 'Options', 'check_options', 'own_settings', 'negatives',
-           'idle_options', 'make_options', 'item_vectors', 'item_attributes', 'model_config', 'make_model',
+           'make_options', 'idle_options', 'item_vectors', 'item_attributes', 'model_config', 'make_model',
            'plain_objective', 'make_objective', 'valid_figures', 'validator', 'train_model', 'Recommender',
            'best_items']
 
@@ -107,14 +107,6 @@ def negatives(
     "How many items the loss draws: for each target, or with `sampled` for a step"
     return NEGATIVES[o.loss] if o.negatives is None else o.negatives
 
-def idle_options(
-    o:Options, # of a run
-)->list:       # names
-    "Options that were changed and decide nothing in this run"
-    words,own = o.model in NEEDS_TEXT,o.model=='llm-cfsr'; backbone = o.model if o.model in BACKBONES else o.backbone
-    read = dict(backbone=words, finetune=words, tune_steps=words and o.finetune, tune_mix=words and o.finetune, blocks=backbone!='gru4rec', heads=backbone!='gru4rec', calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
-    return [f.name for f in dataclasses.fields(Options) if getattr(o, f.name) != f.default and not read.get(f.name, True)]
-
 def make_options(
     **options, # by name
 )->Options:
@@ -123,6 +115,15 @@ def make_options(
     for k in ('fuse', 'settings'):
         if isinstance(options.get(k), (list, tuple)): options[k] = tuple(options[k])
     return Options(**options)
+
+# %% ../nbs/64_recommender.ipynb #9ba1ae5f
+def idle_options(
+    o:Options, # of a run
+)->list:       # names
+    "Options that were changed and decide nothing in this run"
+    words,own = o.model in NEEDS_TEXT,o.model=='llm-cfsr'; backbone = o.model if o.model in BACKBONES else o.backbone
+    read = dict(backbone=words, finetune=words, tune_steps=words and o.finetune, tune_mix=words and o.finetune, blocks=backbone!='gru4rec', heads=backbone!='gru4rec', calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
+    return [f.name for f in dataclasses.fields(Options) if getattr(o, f.name) != f.default and not read.get(f.name, True)]
 
 # %% ../nbs/64_recommender.ipynb #6aae0ff5
 def item_vectors(
