@@ -247,7 +247,8 @@ class Recommender:
         data,         # a `Dataset`, or a frame with the columns user, item and, if known, time
         items=None,   # a frame with item_id and any attributes, where `data` is a frame
         shelf=None,   # where item vectors are kept
-        **kwargs,     # `checkpoint`, `resume`, `on_epoch` of `train.fit`
+        on_epoch=(),  # a `Watcher`, or several
+        **kwargs,     # `checkpoint`, `resume` of `train.fit`
     ):                # self
         "Learn from the training part of `data`; validation decides when to stop, the test items are not touched"
         if idle := idle_options(self.options): logging.getLogger('llmcfsr').warning('model %r does not read %s, so the run is the same without', self.options.model, ', '.join(f'{k}={getattr(self.options, k)!r}' for k in idle))
@@ -263,9 +264,10 @@ class Recommender:
         else:
             attributes = item_attributes(dataset, self.options)
             model = make_model(self.options, dataset.interactions.n_items, E, attributes=attributes).to(self.options.device)
-            self.records = train_model(model, split, self.options, E, attributes, **kwargs)
+            now = []; self.records = train_model(model, split, self.options, E, attributes, on_epoch=[lambda r: now.append(len(r)), *([on_epoch] if callable(on_epoch) else on_epoch or ())], **kwargs)
             self._use(model)
         self.seconds['fit'] = time.perf_counter()-start
+        if self.options.model!='pop': self.seconds['fit'] += sum(r['train_seconds']+r['valid_seconds'] for r in self.records[:now[0]-1 if now else None])      # epochs of a run that is gone on with
         return self
 
 # %% ../nbs/64_recommender.ipynb #1a9e15bc

@@ -79,6 +79,7 @@ def test_b_resumed_is_unbroken(options, tmp_path, monkeypatch):
         if len(records) == 2: raise Off
     with pytest.raises(Off): Recommender(**{**SMALL, **options}).fit(shop(), checkpoint=tmp_path/'between', on_epoch=last)
     again,other = go('between', resume=True); assert again == want[2*n:] and bare(other.records) == bare(rec.records)
+    assert other.seconds['fit'] >= sum(r['train_seconds']+r['valid_seconds'] for r in other.records)       # the epochs before the stop took time as well
 
 EVALUATE = '''
 import json, os
