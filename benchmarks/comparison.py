@@ -15,22 +15,22 @@ TUNED = {**TUNED, **{k:dict(tune_steps=60, tune_lr=2e-3, tune_mix=1., tune_rho=0
 ID_ONLY = ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'caser', 'cl4srec', 'ips', 'cities', 'melt'); WITH_ATTRIBUTES = ('s3rec', 'ssl'); WITH_TEXT = ('rlmrec', 'llm-init', 'llmemb', 'summed', 'llm-esr', 'llm-cfsr')
 FOUR = ('sasrec', 'llm-init', 'llm-esr', 'llm-cfsr')
 BASE = dict(lr=(1e-3, 5e-4, 2e-3), dropout=(.5, .3))                                          # what is searched for every system
-OWN = dict(cl4srec=('weight=0.1', 'weight=0.03', 'weight=0.3'), ips=('eta=0.5', 'eta=0.25', 'eta=1'), ssl=('weight=0.1', 'weight=0.03', 'weight=0.3'), melt=('item=0.3', 'item=0.1', 'item=0.4'), rlmrec=('weight=0.01', 'weight=0.1', 'weight=0.001'),
-    llmemb=('alpha=0.01', 'alpha=0.1', 'alpha=0.001'), s3rec=('epochs=100', 'epochs=30', 'mask=0.4'), caser=('length=5', 'length=10', 'activation=none'), cities=('contexts=10', 'window=10', 'contexts=5'), **{'llm-esr':('alpha=0.1', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('facets=4', 'facets=2', 'facets=8')})
+OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight=0.03', 'weight=0.3'), ips=('', 'eta=0.25', 'eta=1'), ssl=('', 'weight=0.03', 'weight=0.3'), melt=('', 'item=0.1', 'item=0.4'), rlmrec=('', 'weight=0.1', 'weight=0.001'),
+    llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('', 'facets=2', 'facets=8')},
+    s3rec=('beginnings=False', 'epochs=5', 'beginnings=False epochs=30')).items()}             # the first is the base; S3-Rec's hundred epochs over all beginnings of all histories would take more time than all other systems together
 
 def space_of(
     model, # name of a system
 ):         # option -> its candidates
     "What is searched for a system: step size and dropout for all, and one setting of its own where it has one that matters"
-    first,*rest = OWN.get(model, (None,))
-    return {**BASE, **({} if first is None else dict(settings=((), *((o,) for o in rest))))}
+    return {**BASE, **({} if model not in OWN else dict(settings=OWN[model]))}
 
 def experiment(root, data, model, vectors='tuned', **options):
     "One run of a system: ids, or text by way of a table of vectors"
     from llmcfsr.ledger import Experiment
     from llmcfsr.recommender import MODELS, NEEDS_TEXT, Options
     read = {} if model not in NEEDS_TEXT else dict(encoder=f'vectors/{data}-{vectors}.safetensors')
-    return Experiment(model, data if data=='ml-100k' else str(root/data), Options(model=model, **{**COMMON, **read, **options}))
+    return Experiment(model, data if data=='ml-100k' else str(root/data), Options(model=model, settings=OWN.get(model, ((),))[0], **{**COMMON, **read, **options}))
 
 class Row(NamedTuple):
     "A row of a table: a base, whose options are searched, and what is changed in them"

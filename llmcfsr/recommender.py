@@ -20,7 +20,7 @@ from .longtail import longtail_report
 from .filters import item_mask
 from .growth import KnownUsers, id_table, text_vectors
 from .catalog import read_attributes
-from .systems import SYSTEMS, Course, Material, System, settled_own
+from .systems import CFSR, SYSTEMS, Course, Material, System, settled_own
 
 # %% ../nbs/64_recommender.ipynb #4834c09e
 MODELS = {**{k:s.what for k,s in SYSTEMS.items()}, 'pop':'popularity'}
@@ -121,8 +121,8 @@ def idle_options(
     o:Options, # of a run
 )->list:       # names
     "Options that were changed and decide nothing in this run"
-    words,own = o.model in NEEDS_TEXT,o.model=='llm-cfsr'; backbone = o.model if o.model in BACKBONES else o.backbone
-    read = dict(backbone=words, finetune=words, tune_steps=words and o.finetune, tune_mix=words and o.finetune, blocks=backbone!='gru4rec', heads=backbone!='gru4rec', calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
+    words,own = o.model!='pop' and SYSTEMS[o.model].text,isinstance(SYSTEMS.get(o.model), CFSR); tuned = words and o.finetune; blocks = o.model!='caser' and 'gru4rec' not in (o.model, o.backbone if o.model not in BACKBONES else '')
+    read = dict(backbone=o.model not in (*BACKBONES, 'pop'), finetune=words, **{f.name:tuned for f in dataclasses.fields(Options) if f.name.startswith('tune_')}, blocks=blocks, heads=blocks, calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
     return [f.name for f in dataclasses.fields(Options) if getattr(o, f.name) != f.default and not read.get(f.name, True)]
 
 # %% ../nbs/64_recommender.ipynb #6aae0ff5
@@ -184,7 +184,7 @@ def plain_objective(
     "The loss of the run, which the system may add to"
     from llmcfsr.losses import objective
     more = dict(sampled=dict(shared=negatives(options)), gbce=dict(t=options.calibration)).get(options.loss, {})
-    return functools.partial(objective, loss=options.loss, **more, align=options.align if options.view=='dual' and options.model=='llm-cfsr' else 0.)
+    return functools.partial(objective, loss=options.loss, **more, align=options.align if options.view=='dual' and isinstance(SYSTEMS[options.model], CFSR) else 0.)
 
 def make_objective(
     options:Options, # of the run

@@ -114,7 +114,7 @@ def settled_own(
         if kind is None: raise InputError(f"settings={s!r}: this system has none of its own: leave it out")
         one_of(name, [n for n in names if n not in known], 'setting')
         if not sign: raise InputError(f"settings={s!r} must be NAME=VALUE, such as {name}={names[name]}")
-        out[name] = _as(type(names[name]), text, s)
+        out[name] = _as(float if names[name] is None else type(names[name]), text, s)
     return None if kind is None else kind(**out)
 
 def _as(kind, text, said):
