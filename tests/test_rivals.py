@@ -9,18 +9,24 @@ from llmcfsr.baselines.cl4srec import contrastive_objective
 from llmcfsr.baselines.ips import ips_objective
 from llmcfsr.baselines.llmemb import aligned_objective, build_llmemb, rows_of
 from llmcfsr.baselines.rlmrec import build_rlmrec, rlmrec_objective
+from llmcfsr.baselines.said import SAIDConfig, SoftItems, build_said, fit_said, said_vectors, surprise
 from llmcfsr.baselines.summed import build_summed
 from llmcfsr.baselines.llmesr import build_llmesr, distilled_objective
 from llmcfsr.baselines.melt import MELTConfig, Teachers, build_melt, fit_melt
 from llmcfsr.baselines.s3rec import S3Loader, S3RecConfig, pretrain_s3rec
 from llmcfsr.baselines.single_view import sasrec
+from llmcfsr.baselines.tslrec import TSLRecConfig, build_tslrec, latent_categories, main_categories, tsl_task, tslrec_vectors
 from llmcfsr.baselines.ssl import build_ssl, ssl_objective, stored_attributes
 from llmcfsr.batches import SeqLoader, pad_histories
 from llmcfsr.losses import LOSSES, objective
+from llmcfsr.completion import Chat
+from llmcfsr.adapters import add_lora
 from llmcfsr.model import ModelConfig, ModelScorer
 from llmcfsr.planted import planted_world
+from llmcfsr.prompts import item_texts
 from llmcfsr.rowadam import Adam, RowAdam
 from llmcfsr.split import leave_one_out
+from llmcfsr.textencoder import tiny_encoder, tiny_tokenizer, with_padding
 from llmcfsr.train import TrainConfig, adam, epochs, fit, identity_of
 
 WORLD = planted_world(seed=0, users=120)
@@ -35,7 +41,8 @@ BUILD = {'caser':lambda seed=0, b='sasrec': build_caser(sizes(b), n_items=V, see
     'ssl without attributes':lambda seed=0, b='sasrec': build_ssl(sizes(b), n_items=V, seed=seed),
     **{f'melt {b}':functools.partial(lambda seed=0, b=b: build_melt(sizes(b), n_items=V, seed=seed), b=b) for b in ('sasrec', 'bert4rec')},
     **{f'summed {b}':functools.partial(lambda seed=0, b=b: build_summed(sizes(b), E, seed=seed), b=b) for b in ('sasrec', 'gru4rec', 'bert4rec')}, 'rlmrec':lambda seed=0, b='sasrec': build_rlmrec(sizes(b), E, seed=seed),
-    'llmemb':lambda seed=0, b='sasrec': build_llmemb(sizes(b), E, seed=seed), 'llm-esr':lambda seed=0, b='sasrec': build_llmesr(sizes(b), E, seed=seed)}
+    'llmemb':lambda seed=0, b='sasrec': build_llmemb(sizes(b), E, seed=seed), 'llm-esr':lambda seed=0, b='sasrec': build_llmesr(sizes(b), E, seed=seed),
+    'said':lambda seed=0, b='sasrec': build_said(sizes(b), E[:,:8], seed=seed), 'said frozen':lambda seed=0, b='gru4rec': build_said(sizes(b), E, seed=seed, frozen=True), 'tslrec':lambda seed=0, b='bert4rec': build_tslrec(sizes(b), E, seed=seed)}
 each = pytest.mark.parametrize('build', BUILD.values(), ids=BUILD)
 def batch_for(model, K=3, rows=40): return next(SeqLoader(SPLIT, max_len=12, batch_size=rows, kind='next' if model.causal else 'cloze', negatives=K).epoch(0))
 def awake(model):
@@ -99,6 +106,7 @@ plain = functools.partial(objective, loss='bce')
 GOALS = {'cl4srec':(lambda: sasrec(V, d=8, blocks=1, max_len=12), lambda: contrastive_objective(plain)), 'ips':(lambda: sasrec(V, d=8, blocks=1, max_len=12), lambda: ips_objective(SPLIT, plain)),
     'ssl':(BUILD['ssl sasrec'], lambda: ssl_objective(plain)), 'caser':(BUILD['caser'], lambda: plain),
     'summed':(BUILD['summed sasrec'], lambda: plain), 'rlmrec':(BUILD['rlmrec'], lambda: rlmrec_objective(SPLIT, E, plain)), 'llmemb':(BUILD['llmemb'], lambda: aligned_objective(rows_of(sasrec(V, d=8, blocks=1, max_len=12)), plain)),
+    'said':(BUILD['said'], lambda: plain), 'tslrec':(BUILD['tslrec'], lambda: plain),
     'cl4srec over llm-esr':(BUILD['llm-esr'], lambda: contrastive_objective(distilled_objective(SPLIT, E, plain, max_len=12, n=5)))}
 @pytest.mark.parametrize('make,goal', GOALS.values(), ids=GOALS)
 def test_a_broken_off_run_ends_as_a_whole_one(tmp_path, make, goal):
@@ -161,3 +169,41 @@ def test_melt_teaches_with_few_histories_too():
 def test_a_contrast_of_wide_states_costs_no_more_than_knowing_nothing():
     m = sasrec(V, d=64, max_len=12, dropout=.5).train(); b = batch_for(m, 1, 100); torch.manual_seed(0); contrast = float(contrastive_objective(plain)(m, b)['contrast'])
     assert contrast < 1.5*np.log(2*len(b.user)-1)                                       # an inner product of normed states is eight times as large, and the loss of the next item drowns
+
+WORDS = ['', 'red tea; brand is Kew', 'blue pot; brand is Kew', 'a cup', 'red tea; brand is Kew', '', 'a tea cup; brand is Oolong']
+def causal(kind, seed=0):
+    "A random causal language model of some architecture"
+    from transformers import AutoConfig, AutoModelForCausalLM
+    tok = with_padding(tiny_tokenizer(WORDS, 300)); size = dict(n_embd=32, n_layer=2, n_head=4, n_positions=64) if kind=='gpt2' else dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, intermediate_size=48, max_position_embeddings=64)
+    with torch.random.fork_rng(): torch.manual_seed(seed); model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, vocab_size=len(tok), pad_token_id=0, bos_token_id=None, eos_token_id=0, **size))
+    return Chat(tok, model.eval().requires_grad_(False), kind)
+
+@pytest.mark.parametrize('kind', ('llama', 'qwen3', 'gpt2'))
+def test_a_soft_token_says_its_text(kind):
+    "Any architecture: the text costs least after its own vector, one text has one vector, and what is not there stays zero"
+    chat,how = causal(kind),SAIDConfig(epochs=30, batch=4, lr=.3); items = SoftItems(chat, 6); before = [p.clone() for p in chat.model.parameters()]; records = fit_said(items, chat, WORDS, how); e = items.vectors()
+    assert records[-1]['loss'] < records[0]['loss'] and all(torch.equal(a, b) for a,b in zip(before, chat.model.parameters())) and not e[[0,5]].any() and np.linalg.norm(e[1]-e[4]) < 1e-2*np.linalg.norm(e[1])
+    ids = [1,2,3,6]; cost = surprise(items, chat, [WORDS[j] for i in ids for j in ids], np.repeat(ids, 4), how).reshape(4, 4); assert (cost.argmin(0)==range(4)).all()
+    assert np.array_equal(said_vectors(chat, WORDS, how), e) and not said_vectors(chat, WORDS, SAIDConfig(epochs=0)).any()
+
+def test_a_tuned_reader_ends_where_an_unbroken_one_does(tmp_path):
+    "Vectors, projector and adapter after a stop between two runs; the number of passes is part of the run, so it is the file of a whole run that is cut short"
+    def go(stop=None, **kw):
+        chat = add_lora(causal('llama'), rank=2, dropout=.2); items = SoftItems(chat, 6, 4); seen = []
+        def hook(*_): seen.append(1); assert stop is None or len(seen) <= stop
+        chat.model.register_forward_pre_hook(hook); records = fit_said(items, chat, WORDS, SAIDConfig(dim=4, epochs=3, batch=2, lr_shared=1e-2), **kw); return items.vectors(),items.P.detach().numpy(),[p.detach().numpy() for p in chat.model.parameters() if p.requires_grad],records
+    want,path = go(),tmp_path/'said'; files = []
+    with pytest.raises(AssertionError): go(5, checkpoint=path, every=2)
+    for _ in range(2): got = go(checkpoint=path, every=2); assert np.array_equal(got[0], want[0]) and np.array_equal(got[1], want[1]) and all(map(np.array_equal, got[2], want[2])) and got[3]==want[3]; files.append(path.read_bytes())
+    assert files[0]==files[1] and [p.name for p in tmp_path.iterdir()]==['said']
+
+@pytest.mark.parametrize('kind', ('qwen3', 'bert'))
+def test_preferences_are_told_from_training_alone(kind):
+    "Both kinds of categories, an encoder and a decoder: what is held out changes no vector, what is not does"
+    texts,named = [t.split('; ')[0] for t in item_texts(WORLD.catalog)],main_categories(TABLE)[0]
+    def vectors(split, own):
+        m = sasrec(V, d=8, blocks=1, max_len=12); fit(m, SeqLoader(split, max_len=12), plain, lambda m: {'NDCG@10':1.}, TrainConfig(epochs=1)); category = latent_categories(rows_of(m), 5) if own else named
+        return tslrec_vectors(add_lora(tiny_encoder(texts, kind=kind, width=16), rank=2, dropout=.1), tsl_task(split, texts, category, m), TSLRecConfig(steps=3, users=6, items=3, lr=1e-2))
+    start = tiny_encoder(texts, kind=kind, width=16); none = tslrec_vectors(add_lora(start, rank=2), tsl_task(SPLIT, texts, named, sasrec(V, d=8, blocks=1, max_len=12)), TSLRecConfig(steps=0)); ends = []
+    for own in (False, True): e,other = vectors(SPLIT, own),vectors(held_out_changed(), own); assert np.array_equal(e, other) and e.shape==(V+1, 16) and not e[0].any() and not np.allclose(e, none, atol=1e-5); ends.append(e)
+    assert not np.allclose(*ends, atol=1e-6)
