@@ -84,7 +84,7 @@ def user_states(
 )->np.ndarray:  # float32 [U,D]
     "What a sequence model makes of users after their histories"
     was,n = model.training,model.config.max_len-(not model.causal); model.eval(); items = model.items(); device = items.cat().device
-    try: return np.concatenate([model.user_state(items, *(x.to(device) for x in pad_histories([h[-n:] for h in histories[a:a+1024]], model.config.max_len))).cat().cpu().numpy() for a in range(0, len(histories), 1024)])
+    try: return np.concatenate([model.user_state(items, *(x.to(device) for x in pad_histories([h[max(len(h)-n, 0):] for h in histories[a:a+1024]], model.config.max_len))).cat().cpu().numpy() for a in range(0, len(histories), 1024)])
     finally: model.train(was)
 
 def tsl_task(
