@@ -48,7 +48,7 @@ def tables(root):
         base = e(like or d, model)
         if 'vectors' in change: change['encoder'] = e(d, model, vectors=change.pop('vectors')).options.encoder
         return Row(label or model, base, e(d, model).data, seeds, model!='pop', change)
-    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals])
+    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[Row('tslrec', e(d, 'llm-init', vectors='tslrec'), e(d, 'pop').data, 3, True, {}) for d in TEXT])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
@@ -68,14 +68,29 @@ def applied(row, best, seed):
     if row.data!=best.data and best.options.encoder.endswith('.safetensors'): change.setdefault('encoder', best.options.encoder.replace(Path(best.data).name, Path(row.data).name))
     return Experiment(row.label, row.data, dataclasses.replace(best.options, settings=settings, seed=seed, **change))
 
+def preferred_vectors(dataset, checkpoint, steps=120):
+    "TSLRec's first stage: a SASRec, then MiniLM tuned on the categories of items and on what users prefer among them, then the vectors of all items"
+    from llmcfsr.adapters import add_lora
+    from llmcfsr.baselines.attributes import attribute_table
+    from llmcfsr.baselines.tslrec import TSLRecConfig, main_categories, tsl_task, tslrec_vectors
+    from llmcfsr.itemtable import ItemTable
+    from llmcfsr.prompts import item_texts, template_for
+    from llmcfsr.recommender import Recommender
+    from llmcfsr.split import leave_one_out
+    from llmcfsr.textencoder import load_encoder
+    before = Recommender(model='sasrec', **COMMON).fit(dataset).model; config = TSLRecConfig(steps=steps, hold=8192)
+    task = tsl_task(leave_one_out(dataset.interactions), item_texts(dataset.catalog, template_for(dataset.catalog)), main_categories(attribute_table(dataset.catalog))[0], before)
+    E = tslrec_vectors(add_lora(load_encoder('minilm')), task, config, checkpoint); Path(checkpoint).unlink(missing_ok=True)
+    return ItemTable(E, dict(encoder='minilm', base='', adapter='', tune=dict(dataclasses.asdict(config), by='tslrec')), dataset.interactions.items)
+
 def make_vectors(folder, experiments, load, shelf):
     "The tables of item vectors that experiments name, made where they are missing"
     from llmcfsr.recommender import Options, item_vectors
     for name in dict.fromkeys(x.options.encoder for x in experiments if x.options.encoder.endswith('.safetensors')):
         if (folder/name).exists(): continue
         source = next(x.data for x in experiments if x.options.encoder==name); d,_,kind = Path(name).stem.rpartition('-')
-        how = dict(tfidf=dict(encoder='tfidf'), plain=dict(encoder='minilm'), tuned=dict(encoder='minilm', finetune=True, **TUNED.get(d, {})))[kind]
-        begun = time.perf_counter(); table = item_vectors(load(source), Options(**how), shelf); (folder/name).parent.mkdir(parents=True, exist_ok=True); table.save(folder/name)
+        how = dict(tfidf=dict(encoder='tfidf'), plain=dict(encoder='minilm'), tuned=dict(encoder='minilm', finetune=True, **TUNED.get(d, {})))
+        begun = time.perf_counter(); table = preferred_vectors(load(source), folder/'vectors'/f'{d}.tslrec') if kind=='tslrec' else item_vectors(load(source), Options(**how[kind]), shelf); (folder/name).parent.mkdir(parents=True, exist_ok=True); table.save(folder/name)
         print(f'{name}: {table.E.shape[0]-1} x {table.E.shape[1]} in {time.perf_counter()-begun:.0f} s', flush=True)
 
 def chosen(row, trials, folder, load, shelf, known=False):

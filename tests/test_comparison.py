@@ -1,5 +1,5 @@
 "The plan of the comparison: every row can be run, the budget is the same for all, and what the ledger holds is what is reported"
-import dataclasses, importlib.util, json, subprocess, sys
+import dataclasses, functools, importlib.util, json, subprocess, sys
 from pathlib import Path
 import pytest
 from llmcfsr.datasets import load_dataset
@@ -43,6 +43,12 @@ def test_options_are_chosen_on_validation_items(tmp_path, monkeypatch, capsys):
 def test_a_table_for_ids_takes_the_options_chosen_on_text(tmp_path):
     (r,) = [r for r in comparison.tables(tmp_path)['ids'] if r.label == 'melt' and r.data.endswith('fashion_ids')]; assert r.base.data.endswith('beauty_5core') and comparison.applied(r, r.base, 1).data == r.data
     (r,) = [r for r in comparison.tables(tmp_path)['vectors'] if r.label == 'summed, tfidf' and 'yelp' in r.data]; assert comparison.applied(r, r.base, 1).options.encoder == 'vectors/yelp_city_5core-tfidf.safetensors'
+
+def test_vectors_are_made_once(tmp_path, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'beauty_5core'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['comparison.py', 'vectors', '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'beauty_5core', '--systems', 'llm-init, tfidf', '--systems', 'summed, tfidf', '--seeds', '1', '--trials', '1'])
+    monkeypatch.setattr(comparison, 'experiment', functools.partial(comparison.experiment, vectors='tfidf')); comparison.main(); said = capsys.readouterr().out
+    assert said.count('vectors/beauty_5core-tfidf.safetensors') == 1 and said.count('NDCG@10') == 2; comparison.main(); assert 'vectors/' not in capsys.readouterr().out
 
 def test_nothing_new_is_begun_after_the_time(tmp_path, monkeypatch, capsys):
     make_folder(tmp_path/'data', 'llmesr_fashion_ids'); monkeypatch.chdir(tmp_path)
