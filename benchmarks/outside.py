@@ -1,8 +1,8 @@
 """Quality of other people's implementations on our split, our item vectors and our metrics: `python benchmarks/outside.py --data FOLDER --out SOMEWHERE`
 
 Training histories, validation cases and test histories go into plain files; each library trains in its own environment and gives back the vectors of users and items of its best epoch; ranking and metrics are those of every other run.
-A finished run is not made again. Results are lines of kind `outside` in `SOMEWHERE/ledger.jsonl`, with ranks in `SOMEWHERE/runs`."""
-import argparse, json, os, shutil, subprocess, sys, tempfile
+A finished run is not made again, a broken one goes on after its last epoch. Results are lines of kind `outside` in `SOMEWHERE/ledger.jsonl`, with ranks in `SOMEWHERE/runs`."""
+import argparse, json, os, subprocess, sys, tempfile
 from pathlib import Path
 from types import SimpleNamespace
 HERE = Path(__file__).resolve().parent; sys.path[:0] = [str(HERE.parent), str(HERE)]
@@ -78,8 +78,8 @@ def train(
     for line in read_ledger(Path(out)/'ledger.jsonl'):
         if line.get('kind')=='outside' and line['key']==key: return line
     if not (run/'outcome.json').exists():
-        shutil.rmtree(run, ignore_errors=True); run.mkdir(parents=True); threads = str(options['threads']); command = [python, HERE/SYSTEMS[options['system']], '--files', Path(files).resolve(), '--run', run.resolve(), '--options', json.dumps(options)]
-        with open(run/'log.txt', 'w') as log, tempfile.TemporaryDirectory() as cwd:         # libraries leave logs where they run
+        run.mkdir(parents=True, exist_ok=True); threads = str(options['threads']); command = [python, HERE/SYSTEMS[options['system']], '--files', Path(files).resolve(), '--run', run.resolve(), '--options', json.dumps(options)]
+        with open(run/'log.txt', 'a') as log, tempfile.TemporaryDirectory() as cwd:         # libraries leave logs where they run
             code = subprocess.run(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, cwd=cwd, env={**{k:v for k,v in os.environ.items() if k!='PYTHONPATH'}, 'OMP_NUM_THREADS':threads, 'MKL_NUM_THREADS':threads}).returncode
         if code: sys.exit(f"error: {options['system']} failed: {((run/'log.txt').read_text().strip().splitlines() or ['no word'])[-1]}")
     result,note = judged(dataset, run); result['full'].save(run/'ranks.parquet', dataset.interactions); result['sampled'].save(run/'ranks_sampled.parquet', dataset.interactions); write_json(run/'metrics.json', result['metrics'])
@@ -116,7 +116,7 @@ def check()->str:
     from llmcfsr.split import cases, head_tail, leave_one_out, popularity
     d = load_dataset('planted'); split = leave_one_out(d.interactions)
     with tempfile.TemporaryDirectory() as folder:
-        files = write_files(split, Path(folder)/'files'); line = train(d, files, dict(system='files-pop', seed=0, threads=1, set={}), sys.executable, folder)
+        files = write_files(split, Path(folder)/'files'); line = train(d, files, dict(system='files-pop', seed=0, threads=1, epochs=1, patience=1, set={}), sys.executable, folder)
         t = RankTable.load(Path(folder)/'runs'/line['key']/'ranks.parquet').frame(); own = rank_cases(Popularity(popularity(split)), cases(split, 'test'), head_tail(split)).full.frame(d.interactions)
     differ = [k for k in t if not (t[k].to_numpy()==own[k].to_numpy()).all()]
     if differ: sys.exit(f'error: ranks from files differ from those here in {", ".join(differ)}')

@@ -42,15 +42,16 @@ def train(
         x = torch.from_numpy(padded(histories, o.max_len, number, left=False)); n = (x > 0).sum(1)
         h = torch.cat([model(x[a:a+512], n[a:a+512]) for a in range(0, len(x), 512)]).numpy(); v = model.item_embedding.weight.detach().numpy()[number].copy(); v[0] = 0
         return h,v
-    for e in range(o.epochs):
-        trainer._train_epoch(loader, e); model.eval()
-        with torch.no_grad():
-            if judge.add(of): break
+    judge.restore(model, trainer.optimizer, loader.generator)
+    while not judge.over:
+        trainer._train_epoch(loader, len(judge.values)); model.eval()
+        with torch.no_grad(): judge.add(of)
+        judge.save(model, trainer.optimizer, loader.generator)
     return dict(parameters=sum(p.numel() for p in model.parameters() if p.requires_grad), targets=len(part), rows=int(config['train_batch_size']))
 
 def main():
     a,o = options(__doc__); files = Files(a.files)
-    import torch; torch.set_num_threads(o.threads); judge = Judge(files, o.patience); r = train(files, o, judge); whole = sum(len(h)-1 for h in files.train if len(h) > 1)
+    import torch; torch.set_num_threads(o.threads); judge = Judge(files, o, a.run); r = train(files, o, judge); whole = sum(len(h)-1 for h in files.train if len(h) > 1)
     if r['targets'] != whole: sys.exit(f"error: RecBole learned {r['targets']} targets an epoch, not the {whole} of the training part")
     finish(a.run, judge, {k:version(k) for k in ('recbole', 'torch', 'numpy')}, **r)
 

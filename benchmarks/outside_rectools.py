@@ -1,5 +1,5 @@
 "RecTools' SASRec (softmax, or as in eSASRec) and UniSRec on the files of `outside.py`, by the Python of their own environment"
-import sys, time, warnings
+import sys, warnings
 from importlib.metadata import version
 import numpy as np
 from outside_shared import Files, Judge, finish, options, padded
@@ -7,12 +7,17 @@ from outside_shared import Files, Judge, finish, options, padded
 def trainer(judge, o, of, **more):
     "RecTools' trainer with a validation after each epoch; `of` makes vectors of the module and histories"
     from pytorch_lightning import Callback, Trainer
+    import torch
     class Validate(Callback):
+        def on_fit_start(self, trainer, module): judge.shuffle()                    # the order of the first epoch is drawn next,
+        def on_train_start(self, trainer, module): self.drawn = torch.get_rng_state()  # then RecTools draws weights,
+        def on_train_epoch_start(self, trainer, module):                            # and then a run that was broken off goes on
+            if judge.state and self.drawn is not None: judge.restore(module, trainer.optimizers[0]); torch.set_rng_state(self.drawn)
+            self.drawn = None
         def on_train_epoch_end(self, trainer, module):
-            import torch
             was = module.training; module.eval()
-            with torch.no_grad(): trainer.should_stop = judge.add(lambda histories: of(module, histories))
-            module.train(was)
+            with torch.no_grad(): judge.add(lambda histories: of(module, histories))
+            module.train(was); judge.save(module, trainer.optimizers[0]); trainer.should_stop = judge.over
     return Trainer(max_epochs=o.epochs, accelerator='cpu', logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[Validate()], **more)
 
 def encode(
@@ -84,7 +89,7 @@ def unisrec(
 def main():
     a,o = options(__doc__); warnings.filterwarnings('ignore'); files = Files(a.files)
     import logging, torch, pytorch_lightning as pl
-    logging.getLogger('pytorch_lightning').setLevel(logging.ERROR); torch.set_num_threads(o.threads); pl.seed_everything(o.seed, verbose=False); judge = Judge(files, o.patience)
+    logging.getLogger('pytorch_lightning').setLevel(logging.ERROR); torch.set_num_threads(o.threads); pl.seed_everything(o.seed, verbose=False); judge = Judge(files, o, a.run)
     parameters,targets = (unisrec if o.system=='rectools-unisrec' else sasrec)(files, o, judge)
     if targets != files.targets(o.max_len): sys.exit(f'error: RecTools learned {targets} targets an epoch, not the {files.targets(o.max_len)} of the training part')
     finish(a.run, judge, {k:version(k) for k in ('rectools', 'torch', 'pytorch-lightning', 'numpy')}, parameters, targets=targets)

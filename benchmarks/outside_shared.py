@@ -1,5 +1,5 @@
 "What the workers of `outside.py` share: plain files in, vectors of users and items out; nothing of llmcfsr"
-import argparse, json, sys, time
+import argparse, json, os, sys, time
 from pathlib import Path
 import numpy as np
 
@@ -55,21 +55,54 @@ def ndcg(
     return total/len(users)
 
 class Judge:
-    "Validates after each epoch, remembers the best state and says when to stop"
+    "Validates after each epoch, remembers the best, says when to stop, and stores the run so that a broken one goes on"
     def __init__(self,
         files,        # `Files`
-        patience:int, # epochs without a better value
-    ): self.files,self.patience,self.values,self.best,self.kept,self.begun,self.spent = files,patience,[],0,None,time.perf_counter(),0.
+        o,            # options: epochs and patience
+        run,          # folder of the run
+    ):
+        self.files,self.o,self.path,self.values,self.best,self.kept,self.begun,self.spent,self.state = files,o,Path(run)/'state.npz',[],0,None,time.perf_counter(),0.,{}
+        if not self.path.exists(): return
+        with np.load(self.path, allow_pickle=False) as f: self.state = dict(f)
+        self.values,self.best,self.kept = self.state.pop('values').tolist(),int(self.state.pop('best')),tuple(self.state.pop(f'kept{i}') for i in range(3)); self.spent = float(self.state.pop('spent')); self.begun -= float(self.state.pop('seconds'))
+        print(f'going on after epoch {len(self.values)}', flush=True)
     def __deepcopy__(self, memo): return self                       # a trainer that is copied has the same judge
+    @property
+    def over(self)->bool:
+        "Whether training has ended"
+        return len(self.values) >= self.o.epochs or len(self.values)-self.best >= self.o.patience
     def add(self,
         of, # function of histories: users' vectors [n,D] and items' vectors [V+1,D]
-    )->bool:
-        "Take note of an epoch; whether training is over. The vectors after the best epoch are kept"
-        begun = time.perf_counter(); users,items = of(self.files.valid); v = ndcg(users, items, self.files.valid, self.files.target); self.values.append(v)
+    ):
+        "Take note of an epoch; the vectors after the best one are kept"
+        if self.over: return
+        begun = time.perf_counter(); users,items = of(self.files.valid); v = ndcg(users, items, self.files.valid, self.files.target); self.values.append(float(v))
         if not np.isfinite(users).all() or not np.isfinite(items).all(): sys.exit(f'error: the vectors after epoch {len(self.values)} are not numbers')
-        if v > max(self.values[:-1], default=-1.): self.best,self.kept = len(self.values),(users, of(self.files.test)[0], items)
+        if v > max(self.values[:-1], default=-1.): self.best,self.kept = len(self.values),(users.copy(), of(self.files.test)[0].copy(), items.copy())
         self.spent += time.perf_counter()-begun; print(f'epoch {len(self.values)}: NDCG@10 {v:.5f}, best in epoch {self.best}, {begun-self.begun:.1f} s', flush=True)
-        return len(self.values)-self.best >= self.patience
+    def save(self,
+        model,          # a module of PyTorch
+        optimizer,      # its Adam
+        generator=None, # of the order of rows, where it is not PyTorch's own
+    ):
+        "Store weights, moments, random states and what is known so far, whole or not at all"
+        import torch
+        arrays = {**{f'model/{k}':v for k,v in model.state_dict().items()}, **{f'adam/{i}/{k}':v for i,s in optimizer.state_dict()['state'].items() for k,v in s.items()}, 'random':torch.get_rng_state(), **({} if generator is None else {'order':generator.get_state()})}
+        tmp = self.path.with_name('.state.tmp.npz'); np.savez(tmp, **{k:v.detach().numpy() for k,v in arrays.items()}, values=np.array(self.values), best=self.best, spent=self.spent, seconds=time.perf_counter()-self.begun, **{f'kept{i}':x for i,x in enumerate(self.kept)})
+        os.replace(tmp, self.path)
+    def restore(self, model, optimizer, generator=None):
+        "Put back what `save` has stored, if there is anything"
+        import torch
+        if not self.state: return
+        t = {k:torch.from_numpy(np.array(v)) for k,v in self.state.items()}; state = {}; model.load_state_dict({k.partition('/')[2]:v for k,v in t.items() if k.startswith('model/')})
+        for k in t:
+            if k.startswith('adam/'): _,i,name = k.split('/'); state.setdefault(int(i), {})[name] = t[k]
+        optimizer.load_state_dict(dict(state=state, param_groups=optimizer.state_dict()['param_groups'])); torch.set_rng_state(t['random'])
+        if generator is not None: generator.set_state(t['order'])
+    def shuffle(self):
+        "Put back the random state alone, before the order of the next epoch is drawn"
+        import torch
+        if self.state: torch.set_rng_state(torch.from_numpy(np.array(self.state['random'])))
 
 def options(
     text:str, # of the worker
@@ -90,4 +123,5 @@ def finish(
     "Write the vectors of the best epoch, and last of all what the run was"
     total = time.perf_counter()-judge.begun
     for name,x in zip(('users_valid', 'users_test', 'items'), judge.kept): np.save(Path(folder)/f'{name}.npy', np.asarray(x, np.float32))
+    judge.path.unlink(missing_ok=True)
     (Path(folder)/'outcome.json').write_text(json.dumps(dict(more, versions=versions, parameters=parameters, epochs=len(judge.values), best_epoch=judge.best, valid=judge.values, seconds=dict(fit=total, validate=judge.spent))))

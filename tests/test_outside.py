@@ -1,6 +1,7 @@
 "Other people's models on our split: the files say what the split says, ranks from files are ours, and what does not fit is told"
-import json, os, sys
+import json, os, subprocess, sys
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np, pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,11 +49,25 @@ def test_rows_are_padded(left, rows):
     "The newest items, in the library's own numbers"
     assert outside_shared.padded([np.array([1, 2]), np.array([1, 2, 3, 4]), np.array([], int)], 3, np.array([0, 7, 8, 9, 10]), left).tolist()==rows
 
-def test_the_best_epoch_is_kept(files):
+def test_the_best_epoch_is_kept(files, tmp_path):
     "Stops after as many epochs without a better value as it is told, and keeps the vectors of the best"
-    f = outside_shared.Files(files); pop = np.bincount(np.concatenate(f.train), minlength=f.n_items+1).astype('f4')[:,None]; judge = outside_shared.Judge(f, 2); over = []
-    for s in (-1, 1, .5, -1): over.append(judge.add(lambda hs: (np.full((len(hs), 1), s, 'f4'), pop)))
-    assert over==[False, False, False, True] and judge.best==2 and (judge.kept[1]==1).all() and judge.values[1]==judge.values[2]>judge.values[0]
+    f = outside_shared.Files(files); pop = np.bincount(np.concatenate(f.train), minlength=f.n_items+1).astype('f4')[:,None]; judge = outside_shared.Judge(f, SimpleNamespace(epochs=9, patience=2), tmp_path); over = []
+    for s in (-1, 1, .5, -1, 2): judge.add(lambda hs: (np.full((len(hs), 1), s, 'f4'), pop)); over.append(judge.over)
+    assert over==[False, False, False, True, True] and len(judge.values)==4 and judge.best==2 and (judge.kept[1]==1).all() and judge.values[1]==judge.values[2]>judge.values[0]
+
+def test_a_broken_run_goes_on(files, tmp_path):
+    "Weights, moments, random numbers and the judge after a stop between two epochs are those of a run that never stopped"
+    import torch
+    f = outside_shared.Files(files); o = SimpleNamespace(epochs=4, patience=9)
+    def training(folder, stop):
+        folder.mkdir(exist_ok=True); torch.manual_seed(1); model = torch.nn.Embedding(f.n_items+1, 4); optimizer = torch.optim.Adam(model.parameters(), lr=.1); order = torch.Generator().manual_seed(2); judge = outside_shared.Judge(f, o, folder); judge.restore(model, optimizer, order)
+        def of(histories):
+            with torch.no_grad(): return np.stack([model.weight[torch.from_numpy(h).long()].mean(0).numpy() for h in histories]),model.weight.numpy()
+        while len(judge.values) < stop:
+            (model.weight[torch.randperm(f.n_items, generator=order)[:20]]*torch.randn(20, 4)).sum().backward(); optimizer.step(); optimizer.zero_grad(); judge.add(of); judge.save(model, optimizer, order)
+        return model.weight.detach().clone(),judge
+    whole,w = training(tmp_path/'whole', 4); training(tmp_path/'broken', 2); again,b = training(tmp_path/'broken', 4)
+    assert torch.equal(whole, again) and w.values==b.values and w.best==b.best and all((x==y).all() for x,y in zip(w.kept, b.kept)) and not list((tmp_path/'broken').glob('.*'))
 
 def test_lines_are_shown_beside_our_runs(data, split, tmp_path):
     "A run is made once; the tables of the ledger take it beside one of our own"
@@ -77,9 +92,14 @@ def test_what_does_not_fit_is_told(data, split, files, tmp_path):
 
 @pytest.mark.parametrize('system', [s for s in outside.SYSTEMS if s!='files-pop'])
 def test_a_library_learns(data, split, files, tmp_path, system):
-    "Some epochs of each library on the planted world, better than chance"
+    "Some epochs of each library on the planted world, better than chance; killed and begun again it comes to the same"
     home = system.partition('-')[0]
     if not (ENVS and (Path(ENVS)/home/'complete.json').exists()): pytest.skip(f'no environment of {home}: python benchmarks/outside.py --envs FOLDER ... makes it, LLMCFSR_ENVS=FOLDER names it')
-    line = outside.train(data, files, {**options(system), 'epochs':4, 'lr':.01, 'batch_size':32}, speed.environment(home, ENVS), tmp_path)
-    t = RankTable.load(tmp_path/'runs'/line['key']/'ranks.parquet'); chance = np.mean(10/t.n_candidates)
+    python = speed.environment(home, ENVS); o = {**options(system), 'epochs':3, 'lr':.01, 'batch_size':32}; line = outside.train(data, files, o, python, tmp_path); run = tmp_path/'runs'/line['key']
+    t = RankTable.load(run/'ranks.parquet'); chance = np.mean(10/t.n_candidates)
     assert line['metrics']['test']['full']['overall']['HR@10'] > chance and line['versions'][home] and line['metrics']['parameters'] > 0 and line['targets']
+    watched = subprocess.Popen([python, outside.HERE/outside.SYSTEMS[system], '--files', files, '--run', tmp_path, '--options', json.dumps(o)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for row in watched.stdout:
+        if row.startswith('epoch 2'): watched.kill(); break          # somewhere before, while or after the epoch is stored
+    watched.wait(); assert subprocess.run([python, outside.HERE/outside.SYSTEMS[system], '--files', files, '--run', tmp_path, '--options', json.dumps(o)], cwd=tmp_path).returncode==0
+    assert json.loads((tmp_path/'outcome.json').read_text())['valid']==json.loads((run/'outcome.json').read_text())['valid']
