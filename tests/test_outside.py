@@ -90,6 +90,27 @@ def test_what_does_not_fit_is_told(data, split, files, tmp_path):
     (run/'outcome.json').write_text(json.dumps(note))
     with pytest.raises(SystemExit, match='do not mean the same'): outside.judged(data, run)
 
+def rectools_state(weights, state):
+    "RecTools' weights under our names; its rows of positions begin with the newest, ours have one for padding before them"
+    out = {'views.co.weight':weights['item_model.item_net_blocks.0.ids_emb.weight'].copy(), 'backbone.positions.weight':np.concatenate([state['backbone.positions.weight'][:1].numpy(), weights['pos_encoding_layer.pos_emb.weight']])}; out['views.co.weight'][0] = 0
+    for i,part in ((i, part) for i in range(2) for part in ('weight', 'bias')):
+        their,our = f'transformer_layers.transformer_blocks.{i}.',f'backbone.blocks.{i}.'
+        for a,b in dict(q_layer_norm='norm_a', ff_layer_norm='norm_z', **{'feed_forward.ff_linear_1':'W_1', 'feed_forward.ff_linear_2':'W_2', 'multi_head_attn.out_proj':'attention.W_o'}).items(): out[f'{our}{b}.{part}'] = weights[f'{their}{a}.{part}']
+        for k,w in zip('qkv', np.split(weights[f'{their}multi_head_attn.in_proj_{part}'], 3)): out[f'{our}attention.W_{k}.{part}'] = w
+        out[f'backbone.norm.{part}'] = weights[f'transformer_layers.last_layernorm.{part}']
+    return out
+
+def test_sasrec_is_that_of_rectools():
+    "From the same weights both compute the same scores, once RecTools leaves padding out of attention and scales item vectors; by default it does neither, and rows without padding show the scale alone"
+    import torch
+    from llmcfsr.model import ModelConfig, ModelScorer, build_model
+    f = np.load(ROOT/'tests/fixtures/rectools_sasrec.npz', allow_pickle=False); weights = {k.partition('/')[2]:f[k] for k in f.files if k.startswith('weights/')}     # made by benchmarks/outside_same.py
+    V,D = len(weights['item_model.item_net_blocks.0.ids_emb.weight'])-1,8; model = build_model(ModelConfig(backbone='sasrec', view='co', fuse=(), id_init='random', d=D, blocks=2, heads=2, max_len=6), n_items=V, seed=0); state = model.state_dict()
+    put = rectools_state(weights, state); assert set(put)==set(state); model.load_state_dict({k:torch.from_numpy(np.ascontiguousarray(v)) for k,v in put.items()})
+    y = ModelScorer(model.eval()).scores([r[r>0] for r in f['rows']])[:,1:]; off = {k:np.abs(y-f[k][:,1:]).max(1) for k in f.files if k.startswith('scores/')}; full = (f['rows']>0).all(1)
+    assert off['scores/mask True scale True'].max() < 1e-5 and off['scores/mask False scale True'][full].max() < 1e-5
+    assert off['scores/mask False scale True'][~full].min() > .01 and off['scores/mask True scale False'][full].max() > .01
+
 @pytest.mark.parametrize('system', [s for s in outside.SYSTEMS if s!='files-pop'])
 def test_a_library_learns(data, split, files, tmp_path, system):
     "Some epochs of each library on the planted world, better than chance; killed and begun again it comes to the same"
