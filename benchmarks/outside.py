@@ -72,22 +72,32 @@ def train(
     texts='',     # fingerprint of the item vectors, for a system that reads them
 )->dict:          # its line
     "Run a worker and add its line, unless the ledger has it"
-    from llmcfsr.core import fingerprint, write_json
+    from llmcfsr.core import fingerprint, holding, write_json
     from llmcfsr.ledger import add_line, read_ledger
-    key = fingerprint('outside', dataset.fingerprint, texts, json.dumps(options, sort_keys=True)); run = Path(out)/'runs'/key
+    key = fingerprint('outside', dataset.fingerprint, texts, json.dumps(options, sort_keys=True))
     for line in read_ledger(Path(out)/'ledger.jsonl'):
         if line.get('kind')=='outside' and line['key']==key: return line
-    if not (run/'outcome.json').exists():
-        run.mkdir(parents=True, exist_ok=True); threads = str(options['threads']); command = [python, HERE/SYSTEMS[options['system']], '--files', Path(files).resolve(), '--run', run.resolve(), '--options', json.dumps(options)]
-        with open(run/'log.txt', 'a') as log, tempfile.TemporaryDirectory() as cwd:         # libraries leave logs where they run
-            code = subprocess.run(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, cwd=cwd, env={**{k:v for k,v in os.environ.items() if k!='PYTHONPATH'}, 'OMP_NUM_THREADS':threads, 'MKL_NUM_THREADS':threads}).returncode
-        if code: sys.exit(f"error: {options['system']} failed: {((run/'log.txt').read_text().strip().splitlines() or ['no word'])[-1]}")
-    result,note = judged(dataset, run); result['full'].save(run/'ranks.parquet', dataset.interactions); result['sampled'].save(run/'ranks_sampled.parquet', dataset.interactions); write_json(run/'metrics.json', result['metrics'])
-    line = dict(kind='outside', key=key, label=options['system']+''.join(f' {k}={v}' for k,v in sorted(options['set'].items())), data=dataset.name, data_print=dataset.fingerprint, options=options, vectors=texts, epochs=note['epochs'], best_epoch=note['best_epoch'],
-        metrics=result['metrics'], versions=note['versions'], **{k:note[k] for k in ('targets', 'rows') if k in note})
-    add_line(Path(out)/'ledger.jsonl', line); (run/'items.npy').unlink()
-    for which in ('valid', 'test'): (run/f'users_{which}.npy').unlink()
+    with holding(Path(out)/'runs'/key) as run:
+        if not (run/'outcome.json').exists(): work(options, python, files, run)
+        result,note = judged(dataset, run); result['full'].save(run/'ranks.parquet', dataset.interactions); result['sampled'].save(run/'ranks_sampled.parquet', dataset.interactions); write_json(run/'metrics.json', result['metrics'])
+        line = dict(kind='outside', key=key, label=options['system']+''.join(f' {k}={v}' for k,v in sorted(options['set'].items())), data=dataset.name, data_print=dataset.fingerprint, options=options, vectors=texts, epochs=note['epochs'], best_epoch=note['best_epoch'],
+            metrics=result['metrics'], versions=note['versions'], **{k:note[k] for k in ('targets', 'rows') if k in note})
+        add_line(Path(out)/'ledger.jsonl', line)
+        for name in ('items', 'users_valid', 'users_test'): (run/f'{name}.npy').unlink()
     return line
+
+def work(
+    options:dict, # of the worker
+    python,       # of its environment
+    files,        # folder from `write_files`
+    run,          # its folder
+):
+    "Run a worker to its end; what it and its library say goes into log.txt"
+    command = [python, HERE/SYSTEMS[options['system']], '--files', Path(files).resolve(), '--run', run.resolve(), '--options', json.dumps(options)]; threads = str(options['threads'])
+    env = {**{k:v for k,v in os.environ.items() if k!='PYTHONPATH'}, 'OMP_NUM_THREADS':threads, 'MKL_NUM_THREADS':threads}
+    with open(run/'log.txt', 'a') as log, tempfile.TemporaryDirectory() as cwd:         # libraries leave logs where they run
+        code = subprocess.run(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, cwd=cwd, env=env).returncode
+    if code: sys.exit(f"error: {options['system']} failed: {((run/'log.txt').read_text().strip().splitlines() or ['no word'])[-1]}")
 
 def ours(
     dataset,      # `Dataset`
