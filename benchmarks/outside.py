@@ -146,7 +146,8 @@ def main():
     p.add_argument('--only', default='rectools-sasrec,recbole-sasrec,recbole-gru4rec', help=f"systems, parted by commas: {', '.join(SYSTEMS)}, or ours-MODEL"); p.add_argument('--vectors', default='minilm', help='for systems that read text: a table of `llmcfsr embed`, minilm or tfidf')
     for k,v in {**SIZES, **RATES}.items(): p.add_argument(f'--{k.replace("_", "-")}', type=type(v), default=v)
     p.add_argument('--set', nargs='+', default=[], metavar='SYSTEM.NAME=VALUE', help="options of a library itself, in place of what it is given here"); p.add_argument('--envs', help='where environments are kept; in the cache folder if not given')
-    p.add_argument('--check', action='store_true', help='whether ranks from files are ours, on a planted world, without any library'); p.add_argument('--show', action='store_true', help='only the table of what is in the ledger'); a = p.parse_args()
+    p.add_argument('--check', action='store_true', help='whether ranks from files are ours, on a planted world, without any library'); p.add_argument('--show', action='store_true', help='only the table of what is in the ledger')
+    p.add_argument('--first', help='label of the system that is compared with the others; the first of the ledger if not given'); a = p.parse_args()
     try:
         if a.check: print(check()); return
         if not a.out or not (a.show or a.data): p.error('--data and --out are needed')
@@ -181,6 +182,7 @@ def run(a):
     for e,l in pairs(lines): done.setdefault((l['data'], *((k, l['options'][k]) for k in (*SIZES, *RATES) if k in l['options'])), {})[e.label,e.options.seed] = e,l
     for (name,*same),each in done.items():
         each = list(each.values()); print(f"\n{name}, {', '.join(f'{k} {v}' for k,v in same)}\n"+text_table(leaderboard(each)))
-        if len({e.label for e,_ in each}) > 1: d = differences(each, a.out, each[0][0].label, groups=('overall', 'tail_item')).round(4).astype(object); print(f'\nNDCG@10 of {each[0][0].label} against the others\n'+text_table(d.where(d.notna(), '-')))
+        labels = [e.label for e,_ in each]; first = a.first if a.first in labels else labels[0]
+        if len(set(labels)) > 1: d = differences(each, a.out, first, groups=('overall', 'tail_item')).round(4).astype(object); print(f'\nNDCG@10 of {first} against the others\n'+text_table(d.where(d.notna(), '-')))
 
 if __name__ == '__main__': main()
