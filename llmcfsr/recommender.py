@@ -95,6 +95,7 @@ def check_options(
     if not o.lr > 0: raise InputError(f"lr={o.lr} must be above 0")
     if o.seed < 0: raise InputError(f"seed={o.seed} must be 0 or more")
 
+# %% ../nbs/64_recommender.ipynb #dd116dbd
 def own_settings(
     o:Options, # of a run
 ):             # an instance of the dataclass its system has for them, or None

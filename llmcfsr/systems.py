@@ -136,11 +136,15 @@ class CFSRSettings:
 class CFSR(System):
     "LLM-CFSR"
     what,text,grows = 'dual views, fused at three levels',True,True
-    def own(self): return CFSRSettings
+    def own(self):
+        "The dataclass of its settings"
+        return CFSRSettings
     def build(self, m):
+        "The untrained network"
         from llmcfsr.model import build_model
         return build_model(replace(m.config, **dataclasses.asdict(m.own or CFSRSettings())), m.E, n_items=m.n_items, seed=m.seed, id_init=m.id_init)
 
+# %% ../nbs/58_systems.ipynb #f6e4e2a9
 @dataclass(frozen=True)
 class ESRSettings:
     "What decides LLM-ESR beside sizes"
@@ -151,52 +155,70 @@ class ESRSettings:
 class ESR(System):
     "LLM-ESR"
     what,text,grows = 'dual views, cross attention, self-distillation',True,True
-    def own(self): return ESRSettings
+    def own(self):
+        "The dataclass of its settings"
+        return ESRSettings
     def build(self, m):
+        "The untrained network"
         from llmcfsr.baselines.llmesr import build_llmesr
         return build_llmesr(m.config, m.E, seed=m.seed, id_init=m.id_init)
     def objective(self, course):
+        "The loss of the run with its own beside it"
         from llmcfsr.baselines.llmesr import distilled_objective
         return distilled_objective(course.split, course.E, objective=course.plain, max_len=course.max_len, **dataclasses.asdict(course.own or ESRSettings()))
 
-# %% ../nbs/58_systems.ipynb #f6e4e2a9
+# %% ../nbs/58_systems.ipynb #6c0edd80
 class Init(System):
     "LLMInit"
     what,text,grows = 'ids started from the text vectors',True,True
     def build(self, m):
+        "The untrained network"
         from llmcfsr.model import build_model
         return build_model(replace(m.config, view='co', fuse=(), id_init='pca'), m.E, n_items=m.n_items, seed=m.seed, id_init=m.id_init)
 
+# %% ../nbs/58_systems.ipynb #f99b784c
 class Sum(System):
     "Text added to ids"
     what,text,grows = 'adapted text vectors added to ids',True,True
     def build(self, m):
+        "The untrained network"
         from llmcfsr.baselines.summed import build_summed
         return build_summed(m.config, m.E, seed=m.seed, id_init=m.id_init)
 
+# %% ../nbs/58_systems.ipynb #ca9a61bb
 class RLM(System):
     "RLMRec with contrast"
     what,text = 'ids, drawn towards text by contrast',True
     def own(self):
+        "The dataclass of its settings"
         from llmcfsr.baselines.rlmrec import RLMRecConfig
         return RLMRecConfig
     def build(self, m):
+        "The untrained network"
         from llmcfsr.baselines.rlmrec import build_rlmrec
         return build_rlmrec(m.config, m.E, seed=m.seed, id_init=m.id_init)
     def objective(self, course):
+        "The loss of the run with its own beside it"
         from llmcfsr.baselines.rlmrec import rlmrec_objective
         return rlmrec_objective(course.split, course.E, course.plain, *filter(None, [course.own]))
 
+# %% ../nbs/58_systems.ipynb #5c310988
 class Emb(System):
     "LLMEmb's second stage"
     what,text,grows = 'adapted text vectors, aligned with the ids of a model trained before',True,True
     def own(self):
+        "The dataclass of its settings"
         from llmcfsr.baselines.llmemb import LLMEmbConfig
         return LLMEmbConfig
     def build(self, m):
+        "The untrained network"
         from llmcfsr.baselines.llmemb import build_llmemb
         return build_llmemb(m.config, m.E, seed=m.seed)
-    def train(self, model, course):
+    def train(self,
+        model,  # from `build`; changed
+        course, # what it is trained on
+    ):          # one record an epoch
+        "Train the network"
         from llmcfsr.baselines.llmemb import aligned_objective, rows_of
         before = trained_before(model, course)
         return course(model, aligned_objective(rows_of(before), course.plain, *filter(None, [course.own])))
@@ -216,86 +238,121 @@ class Backbone(System):
     "A plain backbone"
     def __init__(self, name): self.backbones = (name,)
 
+# %% ../nbs/58_systems.ipynb #135caebd
 class CaserSystem(System):
     "Caser"
     what,backbones,exports = 'ids, convolutions over the newest items',('sasrec',),False
     def own(self):
+        "The dataclass of its settings"
         from llmcfsr.baselines.caser import CaserConfig
         return CaserConfig
     def build(self, m):
+        "The untrained network"
         from llmcfsr.baselines.caser import CaserConfig, build_caser
         return build_caser(m.config, n_items=m.n_items, seed=m.seed, caser=m.own or CaserConfig(), id_init=m.id_init)
 
+# %% ../nbs/58_systems.ipynb #79c24000
 class Contrast(System):
     "CL4SRec"
     what = 'ids, and two disturbed copies of each history find each other'
     def own(self):
+        "The dataclass of its settings"
         from llmcfsr.baselines.cl4srec import CL4SRecConfig
         return CL4SRecConfig
     def objective(self, course):
+        "The loss of the run with its own beside it"
         from llmcfsr.baselines.cl4srec import contrastive_objective
         return contrastive_objective(course.plain, *filter(None, [course.own]))
 
+# %% ../nbs/58_systems.ipynb #0c21f9d4
 class Propensity(System):
     "Inverse propensity scores"
     what = 'ids, and rare targets count for more'
     def own(self):
+        "The dataclass of its settings"
         from llmcfsr.baselines.ips import IPSConfig
         return IPSConfig
     def objective(self, course):
+        "The loss of the run with its own beside it"
         from llmcfsr.baselines.ips import ips_objective
         return ips_objective(course.split, course.plain, *filter(None, [course.own]))
 
+# %% ../nbs/58_systems.ipynb #24a2faf1
 class SelfSupervised(System):
     "SSL for items"
     what,attributes = 'ids and attributes, and two views of each item find each other',True
     def own(self):
+        "The dataclass of its settings"
         from llmcfsr.baselines.ssl import SSLConfig
         return SSLConfig
     def build(self, m):
+        "The untrained network"
         from llmcfsr.baselines.ssl import build_ssl
         return build_ssl(m.config, n_items=m.n_items, seed=m.seed, attributes=m.attributes)
-    def rebuild(self, m, state):
+    def rebuild(self,
+        m,     # what is known besides
+        state, # name -> tensor
+    ):
+        "The network that fits a stored state"
         from llmcfsr.baselines.ssl import stored_attributes
         return self.build(replace(m, attributes=stored_attributes(state) if 'views.co.start' in state else None))
     def objective(self, course):
+        "The loss of the run with its own beside it"
         from llmcfsr.baselines.ssl import ssl_objective
         return ssl_objective(course.plain, *filter(None, [course.own]))
 
-# %% ../nbs/58_systems.ipynb #135caebd
+# %% ../nbs/58_systems.ipynb #88867270
 class Pretrained(System):
     "S3-Rec"
     what,attributes,backbones = 'ids, trained on four questions about attributes and histories first',True,('sasrec',)
     def own(self):
+        "The dataclass of its settings"
         from llmcfsr.baselines.s3rec import S3RecConfig
         return S3RecConfig
-    def train(self, model, course):
+    def train(self,
+        model,  # from `build`; changed
+        course, # what it is trained on
+    ):          # one record an epoch
+        "Train the network"
         from llmcfsr.baselines.s3rec import S3RecConfig, pretrain_s3rec
         if not course.begun: pretrain_s3rec(model, course.split, course.attributes, course.own or S3RecConfig(seed=course.train.seed))
         return course(model)
 
+# %% ../nbs/58_systems.ipynb #60f08144
 class Inferred(System):
     "CITIES"
     what = 'ids, and those of rare items inferred from their contexts afterwards'
     def own(self):
+        "The dataclass of its settings"
         from llmcfsr.baselines.cities import CITIESConfig
         return CITIESConfig
-    def train(self, model, course):
+    def train(self,
+        model,  # from `build`; changed
+        course, # what it is trained on
+    ):          # one record an epoch
+        "Train the network"
         import time
         from llmcfsr.baselines.cities import CITIESConfig, infer_tail
         records = course(model); begun = time.perf_counter(); learned = infer_tail(model, course.split, course.own or CITIESConfig(seed=course.train.seed)); taken = time.perf_counter()-begun
         return [*records, dict(records[-1], epoch=len(records)+1, train_seconds=taken, loss={'total':float(learned[-1]['loss'])} if learned else records[-1]['loss'], valid={k:float(v) for k,v in course.validate(model).items()})]
 
+# %% ../nbs/58_systems.ipynb #425527f3
 class Branches(System):
     "MELT"
     what = 'ids of a model trained before, with branches for short histories and rare items'
     def own(self):
+        "The dataclass of its settings"
         from llmcfsr.baselines.melt import MELTConfig
         return MELTConfig
     def build(self, m):
+        "The untrained network"
         from llmcfsr.baselines.melt import build_melt
         return build_melt(m.config, n_items=m.n_items, seed=m.seed)
-    def train(self, model, course):
+    def train(self,
+        model,  # from `build`; changed
+        course, # what it is trained on
+    ):          # one record an epoch
+        "Train the network"
         from llmcfsr.baselines.melt import MELTConfig, fit_melt
         model.load_state_dict(trained_before(model, course).state_dict(), strict=False)
         return fit_melt(model, course.split, course.loader, course.validate, course.train, course.plain, course.own or MELTConfig(), on_epoch=course.on_epoch, **course.kept())
