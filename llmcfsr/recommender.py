@@ -61,7 +61,10 @@ class Options:
     seed:int = 0                # of weights, batches and dropout
     device:str = 'cpu'          # cpu or cuda
     precision:str = 'fp32'      # fp32, or bf16 on a GPU
-    def __post_init__(self): check_options(self)
+    def __post_init__(self):
+        for k in ('fuse', 'settings'):
+            if isinstance(v := getattr(self, k), list): object.__setattr__(self, k, tuple(v))                # as JSON has them
+        check_options(self)
 
 # %% ../nbs/64_recommender.ipynb #c0ae04ac
 def _check_kind(name, value, kind, empty):

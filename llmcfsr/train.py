@@ -179,7 +179,8 @@ def identity_of(
     first = next(iter(loader.epoch(0)), None)
     options = {k:v for k,v in dataclasses.asdict(config).items() if k not in ('epochs', 'patience')}
     return dict(options, objective=_told(objective), batches=len(loader), data=fingerprint(first.history, first.target) if first is not None else None,
-        model=fingerprint({k:list(v.shape) for k,v in state.items()}, str(getattr(model, 'config', ''))), tables=fingerprint({k:v for k,v in state.items() if k not in trained}))
+        model=fingerprint({k:list(v.shape) for k,v in state.items()}, str(getattr(model, 'config', '')).replace(', hide=0.0', '')),  # a field that older versions had not, at its default
+        tables=fingerprint({k:v for k,v in state.items() if k not in trained}))
 
 # %% ../nbs/31_train.ipynb #ae1f4dd4
 def load_run(

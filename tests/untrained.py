@@ -12,6 +12,6 @@ def untrained(dataset, seed=0, **options):
     with torch.no_grad():
         for p in model.parameters(): p += .2*torch.randn(p.shape, generator=gen)
         for p in model.parameters():
-            if len(p) == dataset.interactions.n_items+1: p[0] = 0
+            if p.ndim and len(p) == dataset.interactions.n_items+1: p[0] = 0
     rec._use(model)
     return rec
