@@ -20,7 +20,7 @@ from .longtail import longtail_report
 from .filters import item_mask
 from .growth import KnownUsers, id_table, text_vectors
 from .catalog import read_attributes
-from .systems import CFSR, SYSTEMS, Course, Material, System, settled_own
+from .systems import SYSTEMS, Course, Material, settled_own
 
 # %% ../nbs/64_recommender.ipynb #4834c09e
 MODELS = {**{k:s.what for k,s in SYSTEMS.items()}, 'pop':'popularity'}
@@ -103,7 +103,7 @@ def own_settings(
     o:Options, # of a run
 ):             # an instance of the dataclass its system has for them, or None
     "The settings of the system alone"
-    return settled_own(None if o.model=='pop' else SYSTEMS[o.model].own(), o.settings, seed=o.seed)
+    return settled_own(None if o.model=='pop' else SYSTEMS[o.model].own, o.settings, seed=o.seed)
 
 def negatives(
     o:Options, # of a run
@@ -125,7 +125,7 @@ def idle_options(
     o:Options, # of a run
 )->list:       # names
     "Options that were changed and decide nothing in this run"
-    words,own = o.model!='pop' and SYSTEMS[o.model].text,isinstance(SYSTEMS.get(o.model), CFSR); tuned = words and o.finetune; blocks = o.model!='caser' and 'gru4rec' not in (o.model, o.backbone if o.model not in BACKBONES else '')
+    words,own = o.model!='pop' and SYSTEMS[o.model].text,o.model!='pop' and SYSTEMS[o.model].dual; tuned = words and o.finetune; blocks = o.model!='caser' and 'gru4rec' not in (o.model, o.backbone if o.model not in BACKBONES else '')
     read = dict(backbone=o.model not in (*BACKBONES, 'pop'), finetune=words, **{f.name:tuned for f in dataclasses.fields(Options) if f.name.startswith('tune_')}, blocks=blocks, heads=blocks, calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
     return [f.name for f in dataclasses.fields(Options) if getattr(o, f.name) != f.default and not read.get(f.name, True)]
 
@@ -188,7 +188,7 @@ def plain_objective(
     "The loss of the run, which the system may add to"
     from llmcfsr.losses import objective
     more = dict(sampled=dict(shared=negatives(options)), gbce=dict(t=options.calibration)).get(options.loss, {})
-    return functools.partial(objective, loss=options.loss, **more, align=options.align if options.view=='dual' and isinstance(SYSTEMS[options.model], CFSR) else 0.)
+    return functools.partial(objective, loss=options.loss, **more, align=options.align if options.view=='dual' and SYSTEMS[options.model].dual else 0.)
 
 def make_objective(
     options:Options, # of the run
@@ -196,7 +196,7 @@ def make_objective(
     E=None,          # item vectors [V+1,M]
 ):                   # a function of (model, batch) that gives named loss parts
     "What training minimises, for a system that needs no model before it"
-    return SYSTEMS[options.model].objective(Course(split, None, plain_objective(options), None, None, options.max_len, E, own=own_settings(options)))
+    return SYSTEMS[options.model].goal(Course(split, None, plain_objective(options), None, None, options.max_len, E, own=own_settings(options)))
 
 # %% ../nbs/64_recommender.ipynb #6b951037
 def valid_figures(
@@ -233,7 +233,7 @@ def train_model(
     loader = SeqLoader(split, max_len=options.max_len, batch_size=options.batch_size, kind=kind, negatives=0 if options.loss=='sampled' else negatives(options), seed=options.seed)
     config = TrainConfig(epochs=options.epochs, patience=options.patience, lr=options.lr, weight_decay=options.weight_decay, seed=options.seed, precision=options.precision)
     course = Course(split, loader, plain_objective(options), validator(split), config, options.max_len, E, attributes, own_settings(options), **kwargs)
-    return SYSTEMS[options.model].train(model, course)
+    return SYSTEMS[options.model].fit(model, course)
 
 # %% ../nbs/64_recommender.ipynb #75807ee0
 class Recommender:
@@ -604,7 +604,7 @@ def _refuse_growth(rec):
     "A model that cannot take in items says why"
     if rec.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
     able = [k for k,s in SYSTEMS.items() if s.grows]
-    if rec.options.model not in able: raise InputError(f"model {rec.options.model!r} {'takes in no new items' if SYSTEMS.get(rec.options.model, System).text else 'reads no item text, so it cannot tell what a new item is'}: take one that does ({', '.join(able)}), or train again with the item")
+    if rec.options.model not in able: raise InputError(f"model {rec.options.model!r} {'takes in no new items' if rec.options.model in SYSTEMS and SYSTEMS[rec.options.model].text else 'reads no item text, so it cannot tell what a new item is'}: take one that does ({', '.join(able)}), or train again with the item")
     if rec.vectors is None: raise InputError("the text vectors of the items are not known: the model was saved without them, or never read text; train it again with this version")
 
 @patch
