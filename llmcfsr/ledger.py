@@ -10,10 +10,10 @@ import dataclasses, json, os, shutil, time
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import InputError, Shelf, fingerprint, rng
+from .core import InputError, Shelf, holding, fingerprint, rng
 from .datasets import load_dataset
 from .evaluate import RankTable, user_values
-from .experiment import GROUPS, evaluate, run, versions
+from .experiment import GROUPS, evaluate, open_run, read_metrics, run, run_config, tidy, train_run, versions
 from .recommender import Options, Recommender, valid_figures
 from .significance import holm, over_seeds, paired_bootstrap
 from .split import leave_one_out
@@ -147,15 +147,17 @@ def trial(
     shelf:Shelf=None,      # where item vectors are kept
     data=None,             # a `Data`
 )->dict:                   # its line: `valid` of the best epoch, epochs, seconds
-    "Train and validate, unless the ledger knows the answer"
+    "Train and validate, unless the ledger knows the answer; the trained model stays in the folder of its run, and `work` only has to rank the test items if it is chosen"
     d = (data or Data())(experiment.data); ledger = Path(folder)/'ledger.jsonl'; line = find(read_ledger(ledger), experiment, d.fingerprint, 'trial')
     if line is not None: return line
-    key = experiment_key(experiment, d.fingerprint, 'trial')
-    rec = Recommender(**dataclasses.asdict(experiment.options)).fit(d, shelf=shelf, checkpoint=Path(folder)/'trials'/key, resume=True)
-    if not rec.records: raise InputError(f"model {experiment.options.model!r} only counts, so there is nothing to choose: try models that are trained")
-    valid,best = valid_figures(rec.scorer, leave_one_out(d.interactions)),max(rec.records, key=lambda r: r['valid']['NDCG@10'])['epoch']
-    line = dict(kind='trial', key=key, label=experiment.label, data=d.name, data_print=d.fingerprint, options=json.loads(json.dumps(dataclasses.asdict(experiment.options))), epochs=len(rec.records), best_epoch=best, valid=valid, seconds=rec.seconds, versions=versions())
-    add_line(ledger, line); shutil.rmtree(Path(folder)/'trials'/key, ignore_errors=True)
+    with holding(Path(folder)/'runs'/experiment_key(experiment, d.fingerprint)) as out:
+        tidy(out); done = open_run(out, run_config(d, experiment.options, experiment.data), resume=True)
+        rec = Recommender.from_pretrained(out/'model') if done else train_run(d, experiment.options, out, True, shelf)
+        records = [json.loads(r) for r in (out/'history.jsonl').read_text().splitlines()]; seconds = read_metrics(out)['seconds'] if done else rec.seconds
+    if not records: raise InputError(f"model {experiment.options.model!r} only counts, so there is nothing to choose: try models that are trained")
+    valid,best = valid_figures(rec.scorer, leave_one_out(d.interactions)),max(records, key=lambda r: r['valid']['NDCG@10'])['epoch']
+    line = dict(kind='trial', key=experiment_key(experiment, d.fingerprint, 'trial'), label=experiment.label, data=d.name, data_print=d.fingerprint, options=json.loads(json.dumps(dataclasses.asdict(experiment.options))), epochs=len(records), best_epoch=best, valid=valid, seconds=seconds, versions=versions())
+    add_line(ledger, line)
     return line
 
 # %% ../nbs/66a_ledger.ipynb #0ac9bef5
@@ -171,7 +173,9 @@ def choose(
     "The options that validation prefers"
     base = {k:getattr(experiment.options, k) for k in space}
     tried = [(e := dataclasses.replace(experiment, options=dataclasses.replace(experiment.options, **o)), dict(o, **{metric:trial(e, folder, **kwargs)['valid'][metric]})) for o in draws(space, n, seed, base)]
-    best = max(tried, key=lambda t: t[1][metric])[0]
+    best = max(tried, key=lambda t: t[1][metric])[0]; prints = (kwargs.get('data') or Data())(experiment.data).fingerprint
+    for out in [Path(folder)/'runs'/experiment_key(e, prints) for e,_ in tried if e!=best]:
+        if out.exists() and not (out/'metrics.json').exists(): shutil.rmtree(out)              # what is not chosen is not ranked
     return best,pd.DataFrame([row for _,row in tried]).sort_values(metric, ascending=False, ignore_index=True)
 
 # %% ../nbs/66a_ledger.ipynb #844eb679
