@@ -179,6 +179,7 @@ def grow(
     E=None,       # float32 [n,M] text vectors of the new items, where it holds text vectors
     ids=None,     # float32 [n,D] their id vectors, where it has them
     leading=None, # its `leading_map`; made if None
+    shared=None,  # numbers of the words and attributes of each new item, for a model that has vectors of these; none of them if None
 ):
     "Rows for new items behind those of the others, in every table of the model"
     se,co,n = text_side(model),id_table(model),len(E if E is not None else ids); more = lambda x,rows: torch.cat([x, torch.as_tensor(np.ascontiguousarray(rows), dtype=x.dtype, device=x.device)])
@@ -186,6 +187,7 @@ def grow(
         if table is not None and (rows is None or tuple(np.shape(rows)) != (n, table.shape[1])): raise InputError(f"the {what} vectors of new items have shape {None if rows is None else np.shape(rows)}, expected {(n, table.shape[1])}")
     if model.embedding is not None: model.leading = more(model.leading, (leading or leading_map(model))(E))
     if se is not None: se.E = more(se.E, E)
+    if se is not None and se.shared is not None: se.shared.add(shared or [()]*n)
     if co is not None: co.weight,co.fresh = torch.nn.Parameter(more(co.weight, ids), co.weight.requires_grad),None
     model.n_items += n
 

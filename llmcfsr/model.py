@@ -66,15 +66,16 @@ def make_views(
     n_items:int,         # V
     E:Tensor=None,       # [V+1,M] text vectors
     id_init:Tensor=None, # [V+1,D] start of the id table
+    shared=None,         # words and attributes of the items, for the semantic view
 )->DualView:
     "The item views that `config` asks for, or an `InputError` that says what is missing"
     if config.view!='co' and E is None: raise InputError(f"view={config.view!r} reads item vectors and none were given: hand in E of shape [V+1,M], or take view='co'")
-    if config.view=='se': return DualView(se=SemanticView(E, config.d, config.adapter_layers))
+    if config.view=='se': return DualView(se=SemanticView(E, config.d, config.adapter_layers, shared))
     if id_init is None and config.id_init=='pca':
         if E is None: raise InputError("id_init='pca' starts the id table from item vectors and none were given: hand in E of shape [V+1,M], or take id_init='random'")
         id_init = pca_start(E, config.d)
     co = CollabView(n_items, config.d, id_init)
-    return DualView(co, SemanticView(E, config.d, config.adapter_layers) if config.view=='dual' else None)
+    return DualView(co, SemanticView(E, config.d, config.adapter_layers, shared) if config.view=='dual' else None)
 
 # %% ../nbs/25_model.ipynb #99466305
 class LLMCFSR(nn.Module):
@@ -194,6 +195,7 @@ def build_model(
     seed:int=0,          # of the initial weights
     id_init=None,        # [V+1,D] start of the id table in place of `config.id_init`
     cls=LLMCFSR,         # the class, for relatives of the model
+    shared=None,         # words and attributes of the items (@eq-views-shared), for the semantic view; without if None
 )->LLMCFSR:
     "An untrained model, a function of its arguments alone"
     E = None if E is None else check_table(E, n_items)
@@ -204,7 +206,7 @@ def build_model(
     if n_items < 1: raise InputError("the catalogue is empty: a model needs at least one item")
     with torch.random.fork_rng(devices=[]):
         seed_torch(seed, 'model')
-        return cls(config, make_views(config, n_items, E, id_init), n_items)
+        return cls(config, make_views(config, n_items, E, id_init, shared), n_items)
 
 # %% ../nbs/25_model.ipynb #8ec95ca8
 def packed(

@@ -153,11 +153,10 @@ def item_attributes(
     dataset:Dataset, # the data
     options:Options, # of the run
 ):                   # `Attributes`, or None for a system that reads none
-    "The attributes that items share, for a system that learns from them"
-    if options.model=='pop' or not SYSTEMS[options.model].attributes: return None
+    "What items have in common, for a system that learns from it"
+    if options.model=='pop' or SYSTEMS[options.model].table is None or (options.model=='llm-cfsr' and options.view=='co'): return None
     if dataset.catalog is None: raise InputError(f"model {options.model!r} learns from item attributes and data set {dataset.name!r} has none: add item_attributes.jsonl beside inter.txt, or take a model that reads ids only (sasrec, gru4rec, bert4rec)")
-    from llmcfsr.baselines.attributes import attribute_table
-    return attribute_table(dataset.catalog)
+    return SYSTEMS[options.model].table(dataset.catalog, own_settings(options))
 
 # %% ../nbs/64_recommender.ipynb #67c19c72
 def model_config(
@@ -244,7 +243,7 @@ class Recommender:
         self.options = make_options(**options)
         self.model = self.scorer = self.items = self.popularity = None
         self.records,self.seconds,self.data,self.table,self.labels = [],{},{},{},{}
-        self.attributes = self.known = self.words = self.adapter = self._E = self._reader = None  # of the items; histories; what is needed to embed more texts
+        self.attributes = self.known = self.words = self.adapter = self._E = self._reader = self._shared = None  # of the items; histories; what is needed to embed more texts
         self.n_trained,self._index,self._maps = 0,{},{}
 
     def fit(self,
@@ -269,7 +268,7 @@ class Recommender:
             attributes = item_attributes(dataset, self.options)
             model = make_model(self.options, dataset.interactions.n_items, E, attributes=attributes).to(self.options.device)
             now = []; self.records = train_model(model, split, self.options, E, attributes, on_epoch=[lambda r: now.append(len(r)), *([on_epoch] if callable(on_epoch) else on_epoch or ())], **kwargs)
-            self._use(model)
+            self._use(model); self._shared = attributes.names if attributes is not None and SYSTEMS[self.options.model].grows else None
         self.seconds['fit'] = time.perf_counter()-start
         if self.options.model!='pop': self.seconds['fit'] += sum(r['train_seconds']+r['valid_seconds'] for r in self.records[:now[0]-1 if now else None])      # epochs of a run that is gone on with
         return self
@@ -515,6 +514,7 @@ def save_pretrained(self:Recommender,
     with writing_folder(folder) as tmp:
         if self.attributes is not None: write_text(tmp/'item_attributes.jsonl', attribute_lines(self.items, self.attributes[1:]))
         if self.words is not None: write_json(tmp/'words.json', list(self.words.words))
+        if self._shared is not None: write_json(tmp/'shared.json', self._shared[1:])
         for name,content in (self.adapter or {}).items(): (tmp/'adapter').mkdir(exist_ok=True); (tmp/'adapter'/name).write_bytes(content)
         if histories: write_json(tmp/'users.json', known.users)
         beside = {p.relative_to(tmp).as_posix():fingerprint(p.read_bytes()) for p in sorted(tmp.rglob('*')) if p.is_file()}
@@ -569,6 +569,7 @@ def _read_more(self:Recommender, folder, config):
     self._E = text.get('E')
     for name,beside in (('text.safetensors', 'words.json'), ('histories.safetensors', 'users.json')):
         if there(beside) and not there(name): raise InputError(f"{folder/name} does not exist: restore the folder as a whole")
+    if there('shared.json'): self._shared = (('', ''), *map(tuple, read_json(folder/'shared.json')))
     if there('words.json'): self.words = WordCounts(tuple(read_json(folder/'words.json')), text['idf'], text.get('axes'))
     if there('adapter'): self.adapter = {p.name:p.read_bytes() for p in sorted((folder/'adapter').iterdir())}
     if there('histories.safetensors'):
@@ -614,6 +615,7 @@ def add_items(self:Recommender,
     bold:float=.5,# how boldly they are shown: 0 rarely, 1 often, at a price for the known (@eq-growth-boldness)
 ):                # self
     "Take in new items by their text, all of them or, with an `InputError`, none; nothing is trained (@eq-growth-map)"
+    from llmcfsr.baselines.attributes import known_attributes
     from llmcfsr.growth import grow, leading_map, open_reader, read_items, read_texts, template_of
     _refuse_growth(self); new = read_items(items, self._row); known = self.vectors
     if vectors is None:
@@ -624,7 +626,7 @@ def add_items(self:Recommender,
     if E.shape != (len(new), known.shape[1]) or not np.isfinite(E).all(): raise InputError(f"vectors of {len(new)} new items must be finite, of shape {(len(new), known.shape[1])}; these have shape {E.shape}")
     ids = None if id_table(self.model) is None else self._id_map(bold)(E)
     if 'leading' not in self._maps: self._maps['leading'] = leading_map(self.model, self.n_trained)
-    grow(self.model, E, ids, self._maps['leading'])
+    grow(self.model, E, ids, self._maps['leading'], None if self._shared is None else [known_attributes(a, self._shared) for a in new.values()])
     if self._E is not None: self._E = np.concatenate([self._E, E])
     self.items = [*self.items, *new]; self._row = {i:n+1 for n,i in enumerate(self.items)}; self.popularity = np.append(self.popularity, np.zeros(len(new), np.int64))
     if self.attributes is not None: self.attributes = [*self.attributes, *new.values()]

@@ -29,8 +29,9 @@ def build_summed(
     E,                  # [V+1,M] item vectors
     seed:int=0,         # of the initial weights
     id_init=None,       # [V+1,D] start of the trained rows; random if None
+    shared=None,        # words and attributes of the items, which then have vectors too; none if None
 )->LLMCFSR:
     "An id model over sums of ids and text (@eq-summed)"
     E = check_table(E)
-    def summed(config, views, n_items): return LLMCFSR(config, DualView(SummedView(views.co, SemanticView(E, config.d, config.adapter_layers))), n_items)
+    def summed(config, views, n_items): return LLMCFSR(config, DualView(SummedView(views.co, SemanticView(E, config.d, config.adapter_layers, shared))), n_items)
     return build_model(replace(config, view='co', fuse=(), id_init='random'), n_items=len(E)-1, seed=seed, id_init=id_init, cls=summed)
