@@ -76,11 +76,13 @@ def id_vectors(rule, E, C, pop, new):
     if rule['kind'] == 'mean': return np.repeat((np.sign(pop)@C/np.sign(pop).sum())[None].astype('f4'), len(new), 0)
     return neighbour_mean(E, C, new, rule['k'], w) if rule['kind'] == 'near' else affine_map(E, C, w, rule['ridge'])(new)
 
-def grown(rec, E, rule):
+def grown(rec, E, goods, rule):
     "A copy of the trained model with rows for new items"
+    from llmcfsr.baselines.attributes import known_attributes
     from llmcfsr.growth import grow
     model = copy.deepcopy(rec.model); co = model.views.co; old = slice(1, rec.n_trained+1)
-    grow(model, E, None if co is None else id_vectors(rule, rec.vectors[old], co.weight.detach().numpy()[old], rec.popularity[old], E))
+    grow(model, E, None if co is None else id_vectors(rule, rec.vectors[old], co.weight.detach().numpy()[old], rec.popularity[old], E),
+        shared=None if rec._shared is None else [known_attributes(g, rec._shared) for g in goods])
     return model
 
 def with_ids(rec, rows, rule):
@@ -110,7 +112,7 @@ def run(a, tell):
     goods = [dict(item_id=ids[i], **{k:v for k,v in data.catalog.attrs[i].items() if k != 'item_id'}) for i in hidden]; start = time.perf_counter()
     if a.cold == 'added':
         last = copy.deepcopy(rec); last.add_items(goods); add_seconds = time.perf_counter()-start; E = last.vectors; V = len(trained); scorers = {'add_items':last.scorer}
-        scorers |= {k:(lambda rule: lambda: ModelScorer(grown(rec, E[V+1:], rule)))(r) for k,r in RULES.items()}
+        scorers |= {k:(lambda rule: lambda: ModelScorer(grown(rec, E[V+1:], goods, rule)))(r) for k,r in RULES.items()}
     else: last,E,add_seconds = rec,rec.vectors,0.; scorers = {'as trained':rec.scorer, **{k:(lambda rule: lambda: ModelScorer(with_ids(rec, np.array([rec._row[ids[i]] for i in hidden]), rule)))(r) for k,r in RULES.items()}}
     scorers |= {'pop':Popularity(last.popularity), 'text':MeanText(E)}
     here = renumbered(inter, last.items); groups = head_tail(leave_one_out(here)); rows = {k:np.array([last._row[ids[i]] for i in h]) for k,h in (('valid', hv), ('test', ht))}; new = np.concatenate(list(rows.values()))

@@ -2,7 +2,8 @@
 
 `DATA` holds the data sets as folders, `OUT` takes item vectors, the ledger, run folders, tables and figures. A table is a list of experiments; what the ledger holds is not run again, a run that was broken off goes on
 from its last epoch, and `--seconds` says after how long nothing new is begun. `plan` prints what each table needs and how much of it is done. Options are chosen on validation items: the same number of draws for each
-system, seed 0 (`--trials`); nothing is chosen on test items. `report` writes the tables from the ledger as they stand."""
+system, seed 0 (`--trials`); nothing is chosen on test items. `report` writes the tables
+from the ledger as they stand, and `record` what the chapter on the comparison shows."""
 import argparse, dataclasses, functools, json, os, sys, time
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +17,10 @@ ID_ONLY = ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'caser', 'cl4srec', 'ips', 'c
 FOUR = ('sasrec', 'llm-init', 'llm-esr', 'llm-cfsr')
 BASE = dict(lr=(1e-3, 5e-4, 2e-3), dropout=(.5, .3))                                          # what is searched for every system
 OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight=0.03', 'weight=0.3'), ips=('', 'eta=0.25', 'eta=1'), ssl=('', 'weight=0.03', 'weight=0.3'), melt=('', 'item=0.1', 'item=0.4'), rlmrec=('', 'weight=0.1', 'weight=0.001'),
-    llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('', 'facets=2', 'facets=8')},
+    llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', '', 'hide=0.5')},
     s3rec=('beginnings=False', 'epochs=5', 'beginnings=False epochs=30')).items()}             # the first is the base; S3-Rec's hundred epochs over all beginnings of all histories would take more time than all other systems together
+
+SHAPE = {'llm-cfsr':dict(fuse=())}   # what validation prefers on the small sets and on Beauty: the levels stand beside it, see the chapter on the comparison
 
 def space_of(
     model, # name of a system
@@ -30,7 +33,7 @@ def experiment(root, data, model, vectors='tuned', **options):
     from llmcfsr.ledger import Experiment
     from llmcfsr.recommender import MODELS, NEEDS_TEXT, Options
     read = {} if model not in NEEDS_TEXT else dict(encoder=f'vectors/{data}-{vectors}.safetensors')
-    return Experiment(model, data if data=='ml-100k' else str(root/data), Options(model=model, settings=OWN.get(model, ((),))[0], **{**COMMON, **read, **options}))
+    return Experiment(model, data if data=='ml-100k' else str(root/data), Options(model=model, **{**COMMON, **SHAPE.get(model, {}), 'settings':OWN.get(model, ((),))[0], **read, **options}))
 
 class Row(NamedTuple):
     "A row of a table: a base, whose options are searched, and what is changed in them"
@@ -48,16 +51,16 @@ def tables(root):
         base = e(like or d, model)
         if 'vectors' in change: change['encoder'] = e(d, model, vectors=change.pop('vectors')).options.encoder
         return Row(label or model, base, e(d, model).data, seeds, model!='pop', change)
-    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[Row('tslrec', e(d, 'llm-init', vectors='tslrec'), e(d, 'pop').data, 3, True, {}) for d in TEXT])
+    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[Row('tslrec', e(d, 'llm-init', vectors='tslrec'), e(d, 'pop').data, 3, True, {}) for d in TEXT])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
     out['losses'] = [row(d, m, f'{m}, {l}', loss=l) for d in TEXT for m in FOUR for l in ('bce', 'gbce', 'softmax', 'sampled')]
     out['vectors'] = [row(d, m, f'{m}, {v}', vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
-    cut = {'full':{}, 'no embedding level':dict(fuse=('sequence', 'prediction')), 'no sequence level':dict(fuse=('embedding', 'prediction')), 'no prediction level':dict(fuse=('embedding', 'sequence')), 'no fusion':dict(fuse=()),
-        'collaborative view alone':dict(view='co'), 'semantic view alone':dict(view='se'), 'random start of ids':dict(settings=('id_init=random',)), 'aligned, 0.01':dict(align=.01), 'aligned, 0.1':dict(align=.1),
-        'one facet':dict(settings=('facets=1',)), 'two facets':dict(settings=('facets=2',)), 'eight facets':dict(settings=('facets=8',)), 'plain vectors':dict(vectors='plain'), 'tf-idf':dict(vectors='tfidf')}
-    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]
+    cut = {'llm-cfsr':{}, 'embedding level':dict(fuse=('embedding',)), 'sequence level':dict(fuse=('sequence',)), 'prediction level':dict(fuse=('prediction',)), 'all three levels':dict(fuse=('embedding', 'sequence', 'prediction')),
+        'collaborative view alone':dict(view='co'), 'semantic view alone':dict(view='se'), 'random start of ids':dict(settings=('id_init=random',)), 'no shared words':dict(settings=('words=0',)), 'nothing hidden':dict(settings=('hide=0',)), 'aligned, 0.01':dict(align=.01), 'aligned, 0.1':dict(align=.1),
+        'all levels, one facet':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=1',)), 'all levels, eight facets':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=8',)), 'plain vectors':dict(vectors='plain'), 'tf-idf':dict(vectors='tfidf')}
+    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]+[row(d, 'summed', 'summed, shared words', settings=('words=2',)) for d in TEXT]
     return out
 
 def applied(row, best, seed):
@@ -106,9 +109,10 @@ def chosen(row, trials, folder, load, shelf, known=False):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('what', help='plan, report, or the name of a table: main, backbones, more, ids, losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
+    p.add_argument('what', help='plan, report, record, or the name of a table: main, backbones, more, ids, losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
     p.add_argument('--seconds', type=float, help='begin nothing new after so many'); p.add_argument('--trials', type=int, default=4, help='options tried for each system on validation items (default 4)')
     p.add_argument('--data', action='append', help='only these data sets'); p.add_argument('--systems', action='append', help='only the rows whose label begins so'); p.add_argument('--seeds', type=int, help='at most so many'); p.add_argument('--threads', type=int, default=1)
+    p.add_argument('--to', default=Path(__file__).resolve().parent/'results'/'comparison.jsonl', help='file that `record` writes')
     a = p.parse_args(); root = Path(a.root).resolve(); folder = Path(a.folder); folder.mkdir(parents=True, exist_ok=True); folder = folder.resolve(); os.chdir(folder)
     import torch
     from llmcfsr.core import Shelf
@@ -116,7 +120,8 @@ def main():
     torch.set_num_threads(a.threads); load,shelf,every = Data(),Shelf(),tables(root)
     mine = lambda rows: [r._replace(seeds=min(r.seeds, a.seeds or r.seeds)) for r in rows if (not a.data or Path(r.data).name in a.data) and (not a.systems or any(r.label.startswith(l) for l in a.systems))]
     if a.what in ('plan', 'report'): return (plan if a.what=='plan' else report)({k:mine(v) for k,v in every.items()}, a.trials, folder, load, shelf)
-    if a.what not in every: p.error(f"{a.what!r} is no table: take one of {', '.join(every)}, or plan, or report")
+    if a.what=='record': return record({k:mine(v) for k,v in every.items()}, a.trials, folder, load, shelf, a.to)
+    if a.what not in every: p.error(f"{a.what!r} is no table: take one of {', '.join(every)}, or plan, report or record")
     begun,rows = time.perf_counter(),mine(every[a.what]); over = lambda: a.seconds is not None and time.perf_counter()-begun > a.seconds
     make_vectors(folder, [x for r in rows for x in (r.base, applied(r, r.base, 0))], load, shelf)
     for seed in range(max((r.seeds for r in rows), default=0)):                                # first seeds of all systems first
@@ -158,9 +163,34 @@ def report(every, trials, folder, load, shelf):
         if not done: continue
         text = [f'# {name}', markdown_table(leaderboard(done)), '## Sampled ranking', markdown_table(leaderboard(done, ranking='sampled')), '## Users', markdown_table(leaderboard(done, groups=('tail_user', 'head_user')))]
         for d in dict.fromkeys(l['data'] for _,l in done):
-            here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith(('llm-cfsr', 'full'))), None)
+            here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first and len({e.label for e,_ in here}) > 1: text += [f'## {first} against the others on {d}, NDCG@10', markdown_table(differences(here, folder, first).round(4))]
             ax = plot_leaderboard(here); ax.figure.savefig(folder/f'{name}-{d}.png', bbox_inches='tight'); plt.close(ax.figure)
         write_text(folder/f'{name}.md', '\n\n'.join(text)+'\n'); print('\n\n'.join(text[:2]))
+
+GROUPS = ('overall', 'tail_item', 'head_item', 'tail_user', 'head_user'); METRICS = ('HR@10', 'NDCG@10', 'n')
+
+def slim(line):
+    "A line of the ledger without what no table shows"
+    from llmcfsr.recommender import Options
+    default = json.loads(json.dumps(dataclasses.asdict(Options()))); out = {k:line[k] for k in ('kind', 'key', 'label', 'data', 'data_print', 'epochs', 'versions')}
+    out['options'] = {k:v for k,v in line['options'].items() if v!=default.get(k)}
+    if line['kind']=='trial': return dict(out, valid=line['valid'], seconds=line['seconds'], best_epoch=line['best_epoch'])
+    m = line['metrics']; cut = lambda part: {g:{k:part[g][k] for k in METRICS if k in part[g]} for g in GROUPS if g in part}
+    return dict(out, metrics=dict(test={k:cut(m['test'][k]) for k in ('full', 'sampled')}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
+
+def record(every, trials, folder, load, shelf, to):
+    "All trials, all runs of the tables, which row has which runs, and the differences to LLM-CFSR over users and seeds, as JSON lines"
+    from llmcfsr.core import write_text
+    from llmcfsr.ledger import differences, read_ledger
+    lines,rows,runs = [slim(l) for l in read_ledger(folder/'ledger.jsonl') if l['kind']=='trial'],[],{}
+    for name,some in every.items():
+        done = done_of(some, trials, folder, load, shelf); runs.update({l['key']:slim(l) for _,l in done})
+        rows += [dict(kind='row', table=name, label=e.label, data=l['data'], key=l['key'], trials=trials) for e,l in done]
+        for d in dict.fromkeys(l['data'] for _,l in done):
+            here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
+            if first is None or len({e.label for e,_ in here}) < 2: continue
+            rows += [dict(kind='difference', table=name, data=d, first=first, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, first).reset_index().to_dict('records')]
+    Path(to).parent.mkdir(parents=True, exist_ok=True); write_text(to, ''.join(json.dumps(l, ensure_ascii=False)+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences')
 
 if __name__=='__main__': main()

@@ -155,7 +155,7 @@ class CFSRSettings:
     fusion_heads:int = 2     # attention heads of the fusion
     adapter_layers:int = 2   # linear layers between text vectors and model
     id_init:str = 'pca'      # start of the id table: pca of the text vectors, or random
-    hide:float = 0.          # share of the items whose collaborative vector is hidden in a step of training
+    hide:float = .2          # share of the items whose collaborative vector is hidden in a step of training
     words:int = 2            # items that must share a word, or two neighbouring ones, for it to have a vector; 0 for no such vectors
 
 @dataclass(frozen=True)
