@@ -190,7 +190,7 @@ def record(every, trials, folder, load, shelf, to):
         for d in dict.fromkeys(l['data'] for _,l in done):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first is None or len({e.label for e,_ in here}) < 2: continue
-            rows += [dict(kind='difference', table=name, data=d, first=first, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, first).reset_index().to_dict('records')]
+            rows += [dict(kind='difference', table=name, data=d, system=first, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, first).reset_index().to_dict('records')]
     Path(to).parent.mkdir(parents=True, exist_ok=True); write_text(to, ''.join(json.dumps(l, ensure_ascii=False)+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences')
 
 if __name__=='__main__': main()

@@ -32,6 +32,8 @@ def test_a_table_is_made_once(tmp_path, table, systems, monkeypatch, capsys):
     go(table, '--seeds', '2'); assert len(read_ledger(tmp_path/'out'/'ledger.jsonl')) == 4
     assert '4 runs done' in go('plan'); go('report'); text = (tmp_path/'out'/'ids.md').read_text()
     for l in lines: assert l['label'] in text
+    go('record', '--to', str(tmp_path/'kept.jsonl')); kept = read_ledger(tmp_path/'kept.jsonl'); assert sorted(l['kind'] for l in kept) == ['row']*4+['run']*4 and {l['key'] for l in kept} == {l['key'] for l in lines}
+    for l in lines: (k,) = [k for k in kept if k['kind'] == 'run' and k['key'] == l['key']]; assert k['metrics']['test']['full']['tail_item']['NDCG@10'] == l['metrics']['test']['full']['tail_item']['NDCG@10'] and k['options'].get('seed', 0) == l['options']['seed']
     assert f"{sum(l['metrics']['test']['full']['overall']['NDCG@10'] for l in lines if l['label']=='sasrec')/2:.4f}" in text and (tmp_path/'out'/'ids-llmesr_fashion_ids.png').stat().st_size > 1000
 
 def test_options_are_chosen_on_validation_items(tmp_path, monkeypatch, capsys):
