@@ -3,7 +3,8 @@
 `DATA` holds the data sets as folders, `OUT` takes item vectors, the ledger, run folders, tables and figures. A table is a list of experiments; what the ledger holds is not run again, a run that was broken off goes on
 from its last epoch, and `--seconds` says after how long nothing new is begun. `plan` prints what each table needs and how much of it is done. Options are chosen on validation items: the same number of draws for each
 system, seed 0 (`--trials`); nothing is chosen on test items. `report` writes the tables
-from the ledger as they stand, and `record` what the chapter on the comparison shows."""
+from the ledger as they stand, `record` what the chapter on the comparison shows, with the ranks of every run, and `take` puts what was recorded into an
+empty `OUT`, so that the comparison goes on from there on another machine."""
 import argparse, dataclasses, functools, json, os, sys, time
 from pathlib import Path
 from typing import NamedTuple
@@ -109,10 +110,10 @@ def chosen(row, trials, folder, load, shelf, known=False):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('what', help='plan, report, record, or the name of a table: main, backbones, more, ids, losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
+    p.add_argument('what', help='plan, report, record, take, or the name of a table: main, backbones, more, ids, losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
     p.add_argument('--seconds', type=float, help='begin nothing new after so many'); p.add_argument('--trials', type=int, default=4, help='options tried for each system on validation items (default 4)')
     p.add_argument('--data', action='append', help='only these data sets'); p.add_argument('--systems', action='append', help='only the rows whose label begins so'); p.add_argument('--seeds', type=int, help='at most so many'); p.add_argument('--threads', type=int, default=1)
-    p.add_argument('--to', default=Path(__file__).resolve().parent/'results'/'comparison.jsonl', help='file that `record` writes')
+    p.add_argument('--to', default=Path(__file__).resolve().parent/'results'/'comparison.jsonl', help='file that `record` writes and `take` reads; ranks lie in the folder `ranks` beside it')
     a = p.parse_args(); root = Path(a.root).resolve(); folder = Path(a.folder); folder.mkdir(parents=True, exist_ok=True); folder = folder.resolve(); os.chdir(folder)
     import torch
     from llmcfsr.core import Shelf
@@ -120,8 +121,9 @@ def main():
     torch.set_num_threads(a.threads); load,shelf,every = Data(),Shelf(),tables(root)
     mine = lambda rows: [r._replace(seeds=min(r.seeds, a.seeds or r.seeds)) for r in rows if (not a.data or Path(r.data).name in a.data) and (not a.systems or any(r.label.startswith(l) for l in a.systems))]
     if a.what in ('plan', 'report'): return (plan if a.what=='plan' else report)({k:mine(v) for k,v in every.items()}, a.trials, folder, load, shelf)
+    if a.what=='take': return take(a.to, root, folder, load)
     if a.what=='record': return record({k:mine(v) for k,v in every.items()}, a.trials, folder, load, shelf, a.to)
-    if a.what not in every: p.error(f"{a.what!r} is no table: take one of {', '.join(every)}, or plan, report or record")
+    if a.what not in every: p.error(f"{a.what!r} is no table: take one of {', '.join(every)}, or plan, report, record or take")
     begun,rows = time.perf_counter(),mine(every[a.what]); over = lambda: a.seconds is not None and time.perf_counter()-begun > a.seconds
     make_vectors(folder, [x for r in rows for x in (r.base, applied(r, r.base, 0))], load, shelf)
     for seed in range(max((r.seeds for r in rows), default=0)):                                # first seeds of all systems first
@@ -168,7 +170,7 @@ def report(every, trials, folder, load, shelf):
             ax = plot_leaderboard(here); ax.figure.savefig(folder/f'{name}-{d}.png', bbox_inches='tight'); plt.close(ax.figure)
         write_text(folder/f'{name}.md', '\n\n'.join(text)+'\n'); print('\n\n'.join(text[:2]))
 
-GROUPS = ('overall', 'tail_item', 'head_item', 'tail_user', 'head_user'); METRICS = ('HR@10', 'NDCG@10', 'n')
+GROUPS = ('overall', 'tail_item', 'head_item', 'tail_user', 'head_user'); METRICS = ('HR@10', 'NDCG@10', 'n'); COUNTS = ('above', 'tied', 'n_candidates')
 
 def slim(line):
     "A line of the ledger without what no table shows"
@@ -179,11 +181,49 @@ def slim(line):
     m = line['metrics']; cut = lambda part: {g:{k:part[g][k] for k in METRICS if k in part[g]} for g in GROUPS if g in part}
     return dict(out, metrics=dict(test={k:cut(m['test'][k]) for k in ('full', 'sampled')}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
 
+def ranks_file(to, key):
+    "Where the ranks of a recorded run lie"
+    return Path(to).parent/'ranks'/f'{key}.npz'
+
+def keep_ranks(run, file):
+    "The counts of a full ranking, user by user, in the smallest whole numbers that hold them"
+    import numpy as np
+    from llmcfsr.core import writing
+    from llmcfsr.evaluate import RankTable
+    table = RankTable.load(run/'ranks.parquet'); small = lambda x: x.astype(np.min_scalar_type(int(x.max())))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with writing(file) as tmp, open(tmp, 'wb') as f: np.savez_compressed(f, **{k:small(getattr(table, k)) for k in COUNTS})
+
+def restored_ranks(file, dataset):
+    "The `RankTable` that `keep_ranks` took the counts from"
+    import numpy as np
+    from llmcfsr.evaluate import RankTable
+    from llmcfsr.split import cases, head_tail, leave_one_out
+    split = leave_one_out(dataset.interactions); c,g = cases(split, 'test'),head_tail(split)
+    with np.load(file) as z: counts = {k:z[k].astype(np.int64) for k in COUNTS}
+    return RankTable(user=c.user, target=c.target, **counts, history_length=g.length[c.user], popularity=g.popularity[c.target], tail_item=g.tail_item[c.target], tail_user=g.tail_user[c.user])
+
+def take(to, root, folder, load):
+    "Put recorded trials and runs into a folder that lacks them; a run whose ranks were not kept is left out, and so made again"
+    from llmcfsr.ledger import add_line, read_ledger
+    ledger = folder/'ledger.jsonl'; there = {(l['kind'], l['key']) for l in read_ledger(ledger)}; counts = dict(run=0, trial=0)
+    for l in read_ledger(to):
+        if l['kind'] not in counts or (l['kind'], l['key']) in there: continue
+        source = l['data'] if l['data']=='ml-100k' else root/l['data']
+        if l['data']!='ml-100k' and not source.exists(): continue
+        d = load(str(source))
+        if d.fingerprint!=l['data_print'] or l['kind']=='run' and not ranks_file(to, l['key']).exists(): continue
+        if l['kind']=='run': out = folder/'runs'/l['key']; out.mkdir(parents=True, exist_ok=True); restored_ranks(ranks_file(to, l['key']), d).save(out/'ranks.parquet', d.interactions)
+        add_line(ledger, l); counts[l['kind']] += 1
+    print(f"{folder}: {counts['trial']} trials and {counts['run']} runs taken over from {to}")
+
 def record(every, trials, folder, load, shelf, to):
-    "All trials, all runs of the tables, which row has which runs, and the differences to LLM-CFSR over users and seeds, as JSON lines"
-    from llmcfsr.core import write_text
+    "All trials, all runs of the tables with their ranks, which row has which runs, and the differences to LLM-CFSR over users and seeds, as JSON lines"
+    from llmcfsr.core import InputError, write_text
     from llmcfsr.ledger import differences, read_ledger
-    lines,rows,runs = [slim(l) for l in read_ledger(folder/'ledger.jsonl') if l['kind']=='trial'],[],{}
+    held = read_ledger(folder/'ledger.jsonl'); lines,rows,runs = [slim(l) for l in held if l['kind']=='trial'],[],{}
+    lost = {(l['kind'], l['key']) for l in read_ledger(to) if l['kind']=='trial' or l['kind']=='run' and ranks_file(to, l['key']).exists()}-{(l['kind'], l['key']) for l in held}
+    if lost: raise InputError(f"{to} holds {len(lost)} runs and trials that {folder} lacks: `take` them first, or write to another file with --to")
     for name,some in every.items():
         done = done_of(some, trials, folder, load, shelf); runs.update({l['key']:slim(l) for _,l in done})
         rows += [dict(kind='row', table=name, label=e.label, data=l['data'], key=l['key'], trials=trials) for e,l in done]
@@ -191,6 +231,7 @@ def record(every, trials, folder, load, shelf, to):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first is None or len({e.label for e,_ in here}) < 2: continue
             rows += [dict(kind='difference', table=name, data=d, system=first, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, first).reset_index().to_dict('records')]
-    Path(to).parent.mkdir(parents=True, exist_ok=True); write_text(to, ''.join(json.dumps(l, ensure_ascii=False)+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences')
+    for key in runs: keep_ranks(folder/'runs'/key, ranks_file(to, key))
+    write_text(to, ''.join(json.dumps(l, ensure_ascii=False)+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences')
 
 if __name__=='__main__': main()

@@ -2,7 +2,9 @@
 import dataclasses, functools, importlib.util, json, subprocess, sys
 from pathlib import Path
 import pytest
+from llmcfsr.core import InputError
 from llmcfsr.datasets import load_dataset
+from llmcfsr.evaluate import RankTable
 from llmcfsr.ledger import draws, read_ledger
 from llmcfsr.recommender import MODELS
 
@@ -34,7 +36,14 @@ def test_a_table_is_made_once(tmp_path, table, systems, monkeypatch, capsys):
     for l in lines: assert l['label'] in text
     go('record', '--to', str(tmp_path/'kept.jsonl')); kept = read_ledger(tmp_path/'kept.jsonl'); assert sorted(l['kind'] for l in kept) == ['row']*4+['run']*4 and {l['key'] for l in kept} == {l['key'] for l in lines}
     for l in lines: (k,) = [k for k in kept if k['kind'] == 'run' and k['key'] == l['key']]; assert k['metrics']['test']['full']['tail_item']['NDCG@10'] == l['metrics']['test']['full']['tail_item']['NDCG@10'] and k['options'].get('seed', 0) == l['options']['seed']
-    assert f"{sum(l['metrics']['test']['full']['overall']['NDCG@10'] for l in lines if l['label']=='sasrec')/2:.4f}" in text and (tmp_path/'out'/'ids-llmesr_fashion_ids.png').stat().st_size > 1000
+    go('take', '--to', str(tmp_path/'kept.jsonl')); assert read_ledger(tmp_path/'out'/'ledger.jsonl') == lines                                         # nothing is taken twice
+    old = tmp_path/'out'; old.rename(tmp_path/'first'); go('take', '--to', str(tmp_path/'kept.jsonl')); assert {l['key'] for l in read_ledger(old/'ledger.jsonl')} == {l['key'] for l in lines}
+    for l in lines: mine,was = (RankTable.load(f/'runs'/l['key']/'ranks.parquet').frame() for f in (old, tmp_path/'first')); assert mine.equals(was)
+    text,again = (tmp_path/'kept.jsonl').read_bytes(),[f.read_bytes() for f in sorted((tmp_path/'ranks').iterdir())]; go('record', '--to', str(tmp_path/'kept.jsonl')); assert text == (tmp_path/'kept.jsonl').read_bytes() and again == [f.read_bytes() for f in sorted((tmp_path/'ranks').iterdir())]
+    (old/'ledger.jsonl').unlink()
+    with pytest.raises(InputError, match='4 runs and trials that .* lacks: `take`'): go('record', '--to', str(tmp_path/'kept.jsonl'))
+    assert text == (tmp_path/'kept.jsonl').read_bytes(); text = (tmp_path/'first'/'ids.md').read_text(); (tmp_path/'first').rename(tmp_path/'again')
+    assert f"{sum(l['metrics']['test']['full']['overall']['NDCG@10'] for l in lines if l['label']=='sasrec')/2:.4f}" in text and (tmp_path/'again'/'ids-llmesr_fashion_ids.png').stat().st_size > 1000
 
 def test_options_are_chosen_on_validation_items(tmp_path, monkeypatch, capsys):
     make_folder(tmp_path/'data', 'small_yelp_ca'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.chdir(tmp_path)
