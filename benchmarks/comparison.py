@@ -170,7 +170,7 @@ def report(every, trials, folder, load, shelf):
             ax = plot_leaderboard(here); ax.figure.savefig(folder/f'{name}-{d}.png', bbox_inches='tight'); plt.close(ax.figure)
         write_text(folder/f'{name}.md', '\n\n'.join(text)+'\n'); print('\n\n'.join(text[:2]))
 
-GROUPS = ('overall', 'tail_item', 'head_item', 'tail_user', 'head_user'); METRICS = ('HR@10', 'NDCG@10', 'n'); COUNTS = ('above', 'tied', 'n_candidates')
+GROUPS = ('overall', 'tail_item', 'head_item', 'tail_user', 'head_user', *(f'popularity_{g}' for g in range(1, 6))); METRICS = ('HR@10', 'NDCG@10', 'n', 'least', 'most'); COUNTS = ('above', 'tied')
 
 def slim(line):
     "A line of the ledger without what no table shows"
@@ -200,8 +200,9 @@ def restored_ranks(file, dataset):
     from llmcfsr.evaluate import RankTable
     from llmcfsr.split import cases, head_tail, leave_one_out
     split = leave_one_out(dataset.interactions); c,g = cases(split, 'test'),head_tail(split)
+    had = np.array([len({*h}-{t}) for h,t in zip(c.histories(np.arange(len(c.user))), c.target)])
     with np.load(file) as z: counts = {k:z[k].astype(np.int64) for k in COUNTS}
-    return RankTable(user=c.user, target=c.target, **counts, history_length=g.length[c.user], popularity=g.popularity[c.target], tail_item=g.tail_item[c.target], tail_user=g.tail_user[c.user])
+    return RankTable(user=c.user, target=c.target, **counts, n_candidates=dataset.interactions.n_items-had, history_length=g.length[c.user], popularity=g.popularity[c.target], tail_item=g.tail_item[c.target], tail_user=g.tail_user[c.user])
 
 def take(to, root, folder, load):
     "Put recorded trials and runs into a folder that lacks them; a run whose ranks were not kept is left out, and so made again"
