@@ -82,7 +82,7 @@ def add_options(
         for f in here: _add_option(group, f, help_.get(f.name) or '')
 
 def _add_option(p, f, text):
-    default = '' if f.default is None else f" (default {','.join(f.default) if isinstance(f.default, tuple) else f.default})"
+    default = '' if f.default is None else f" (default {','.join(f.default) or 'none' if isinstance(f.default, tuple) else f.default})"
     flag,text = '--'+f.name.replace('_', '-'), f'{text}{default}'.strip()
     if isinstance(f.default, bool): p.add_argument(flag, action='store_true', help=text)
     elif isinstance(f.default, tuple): p.add_argument(flag, type=lambda s: tuple(o for o in s.split(',') if o and o!='none'), default=f.default, metavar='A,B', help=text)

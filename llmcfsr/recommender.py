@@ -56,7 +56,7 @@ class Options:
     negatives:int = None        # drawn for each target by bce (1 if not given) and gbce (128), for a whole step by sampled (1024)
     calibration:float = .75     # `gbce` only: 0 is plain bce, 1 calibrates in full
     view:str = 'dual'           # `llm-cfsr` only: dual, co (collaborative) or se (semantic)
-    fuse:tuple = ('embedding', 'sequence', 'prediction') # `llm-cfsr` only: the levels that are fused
+    fuse:tuple = ()             # `llm-cfsr` only: the levels at which the views read each other, of embedding, sequence and prediction; if none, they meet in their scores
     align:float = 0.            # weight of the alignment of the two views
     seed:int = 0                # of weights, batches and dropout
     device:str = 'cpu'          # cpu or cuda

@@ -236,7 +236,7 @@ def train_inferred(
 
 # %% ../nbs/58_systems.ipynb #6c0edd80
 SYSTEMS = {
-    'llm-cfsr':System('dual views, fused at three levels', build_cfsr, stored=stored_words, table=shared_words, own=CFSRSettings, text=True, dual=True, grows=True),
+    'llm-cfsr':System('dual views with vectors of shared words, fused at up to three levels', build_cfsr, stored=stored_words, table=shared_words, own=CFSRSettings, text=True, dual=True, grows=True),
     'llm-esr':System('dual views, cross attention, self-distillation', lambda m: build_llmesr(m.config, m.E, seed=m.seed, id_init=m.id_init),
         lambda c: distilled_objective(c.split, c.E, objective=c.plain, max_len=c.max_len, **dataclasses.asdict(c.own)), own=ESRSettings, text=True, grows=True),
     'llm-init':System('ids started from the text vectors', lambda m: build_model(replace(m.config, view='co', fuse=(), id_init='pca'), m.E, n_items=m.n_items, seed=m.seed, id_init=m.id_init), text=True, grows=True),
