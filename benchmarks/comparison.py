@@ -181,6 +181,17 @@ def slim(line):
     m = line['metrics']; cut = lambda part: {g:{k:part[g][k] for k in METRICS if k in part[g]} for g in GROUPS if g in part}
     return dict(out, metrics=dict(test={k:cut(m['test'][k]) for k in ('full', 'sampled')}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
 
+def headline(lines):
+    "The main table of recorded lines in few words, for the README: NDCG@10 on test items, means over the seeds that were run"
+    runs = {l['key']:l for l in lines if l['kind']=='run'}; cells = {}
+    for r in lines:
+        if r['kind']=='row' and r['table']=='main': cells.setdefault(r['label'], {}).setdefault(r['data'], []).append([runs[r['key']]['metrics']['test']['full'][g]['NDCG@10'] for g in ('overall', 'tail_item', 'head_item')])
+    sets = [d for d in TEXT if any(d in c for c in cells.values())]; mean = lambda c, d: [sum(x)/len(x) for x in zip(*c[d])] if d in c else None
+    order = sorted(cells, key=lambda k: [-(mean(cells[k], d) or [0])[0] for d in sets])
+    out = ['| | '+' | '.join(f'`{d}`: all | tail items | head items | seeds' for d in sets)+' |', '|---'*(1+4*len(sets))+'|']
+    for k in order: out.append(f'| {k} | '+' | '.join(' | '.join([*(f'{x:.4f}' for x in mean(cells[k], d)), str(len(cells[k][d]))]) if d in cells[k] else ' | | |' for d in sets)+' |')
+    return '\n'.join(out)
+
 def ranks_file(to, key):
     "Where the ranks of a recorded run lie"
     return Path(to).parent/'ranks'/f'{key}.npz'
@@ -233,6 +244,6 @@ def record(every, trials, folder, load, shelf, to):
             if first is None or len({e.label for e,_ in here}) < 2: continue
             rows += [dict(kind='difference', table=name, data=d, system=first, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, first).reset_index().to_dict('records')]
     for key in runs: keep_ranks(folder/'runs'/key, ranks_file(to, key))
-    write_text(to, ''.join(json.dumps(l, ensure_ascii=False)+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences')
+    write_text(to, ''.join(json.dumps(l, ensure_ascii=False)+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences', headline([*runs.values(), *rows]), sep='\n')
 
 if __name__=='__main__': main()

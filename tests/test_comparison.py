@@ -66,3 +66,9 @@ def test_nothing_new_is_begun_after_the_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['comparison.py', 'ids', '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--trials', '1', '--data', 'llmesr_fashion_ids', '--seconds', '-1']); comparison.main()
     assert read_ledger(tmp_path/'out'/'ledger.jsonl') == []
     done = subprocess.run([sys.executable, str(SCRIPT), 'nonsense', '--root', str(tmp_path), '--folder', str(tmp_path/'o2')], capture_output=True, text=True); assert done.returncode == 2 and 'take one of main' in done.stderr
+
+def test_the_readme_says_what_was_recorded():
+    root = SCRIPT.parents[1]; lines = read_ledger(root/'benchmarks'/'results'/'comparison.jsonl'); table = comparison.headline(lines)
+    assert table.count('\n') > 5 and table in (root/'README.md').read_text()
+    for l in lines:
+        if l['kind'] == 'run': assert comparison.ranks_file(root/'benchmarks'/'results'/'comparison.jsonl', l['key']).exists(), l['label']
