@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['SYSTEMS', 'Course', 'Material', 'plain_build', 'stored_text', 'System', 'settled_own', 'CFSRSettings',
-           'SummedSettings', 'ESRSettings', 'shared_words', 'stored_words', 'build_cfsr', 'trained_before',
+           'SummedSettings', 'ESRSettings', 'leak', 'shared_words', 'stored_words', 'build_cfsr', 'trained_before',
            'train_aligned', 'train_branches', 'train_questioned', 'train_inferred']
 
 # %% ../nbs/58_systems.ipynb #5e717d69
@@ -13,6 +13,7 @@ from typing import Callable
 import torch
 
 # %% ../nbs/58_systems.ipynb #9a668ff3
+from .attention import causal_mask, two_way_mask
 from .core import InputError, one_of
 from .model import build_model
 from .train import fit
@@ -169,6 +170,16 @@ class ESRSettings:
     alpha:float = .1 # weight of the distillation
     n:int = 10       # similar users
     draw:int = 2     # of them, asked at each step
+    leaky:bool = False # as released: positions read later ones, and so their own answers in training
+
+# %% ../nbs/58_systems.ipynb #11165d2c
+def leak(
+    model, # causal
+):         # the same
+    "Let every position read all others, later ones too"
+    for m in model.modules():
+        if getattr(m, 'mask', None) is causal_mask: m.mask = two_way_mask
+    return model
 
 # %% ../nbs/58_systems.ipynb #66ad87cb
 def shared_words(
@@ -237,8 +248,8 @@ def train_inferred(
 # %% ../nbs/58_systems.ipynb #6c0edd80
 SYSTEMS = {
     'llm-cfsr':System('dual views with vectors of shared words, fused at up to three levels', build_cfsr, stored=stored_words, table=shared_words, own=CFSRSettings, text=True, dual=True, grows=True),
-    'llm-esr':System('dual views, cross attention, self-distillation', lambda m: build_llmesr(m.config, m.E, seed=m.seed, id_init=m.id_init),
-        lambda c: distilled_objective(c.split, c.E, objective=c.plain, max_len=c.max_len, **dataclasses.asdict(c.own)), own=ESRSettings, text=True, grows=True),
+    'llm-esr':System('dual views, cross attention, self-distillation', lambda m: (leak if m.own.leaky else (lambda x: x))(build_llmesr(m.config, m.E, seed=m.seed, id_init=m.id_init)),
+        lambda c: distilled_objective(c.split, c.E, alpha=c.own.alpha, n=c.own.n, draw=c.own.draw, objective=c.plain, max_len=c.max_len), own=ESRSettings, text=True, grows=True),
     'llm-init':System('ids started from the text vectors', lambda m: build_model(replace(m.config, view='co', fuse=(), id_init='pca'), m.E, n_items=m.n_items, seed=m.seed, id_init=m.id_init), text=True, grows=True),
     'summed':System('adapted text vectors added to ids', lambda m: build_summed(m.config, m.E, seed=m.seed, id_init=m.id_init, shared=m.attributes), stored=stored_words, table=shared_words, own=SummedSettings, text=True, grows=True),
     'llmemb':System('adapted text vectors, aligned with the ids of a model trained before', lambda m: build_llmemb(m.config, m.E, seed=m.seed), train=train_aligned, own=LLMEmbConfig, text=True, grows=True),
