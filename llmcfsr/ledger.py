@@ -15,7 +15,7 @@ from .core import InputError, Shelf, holding, fingerprint, one_of, rng
 from .datasets import load_dataset
 from .evaluate import RankTable, user_values
 from .experiment import GROUPS, evaluate, open_run, read_metrics, run, run_config, tidy, train_run, versions
-from .recommender import Options, Recommender, valid_figures
+from .recommender import Options, Recommender, idle_options, valid_figures
 from .significance import holm, over_seeds, paired_bootstrap
 from .split import leave_one_out
 
@@ -69,10 +69,11 @@ def holds(
     data_print:str,        # fingerprint of its data
     kind:str='run',        # run or trial
 )->bool:
-    "Whether this line is about this experiment, option by option"
-    if line.get('kind') != kind or line.get('data_print') != data_print: return False
-    asked = json.loads(json.dumps(dataclasses.asdict(experiment.options))); default = json.loads(json.dumps(dataclasses.asdict(Options())))
-    return all(line['options'].get(k, default[k]) == v for k,v in asked.items())
+    "Whether this line is about this experiment, option by option; those that the system does not read do not count"
+    if line.get('kind') != kind or line.get('data_print') != data_print or line['options'].get('model', Options().model) != experiment.options.model: return False
+    asked = json.loads(json.dumps(dataclasses.asdict(experiment.options))); default = json.loads(json.dumps(dataclasses.asdict(Options()))); had = {k:line['options'].get(k, v) for k,v in default.items()}
+    differ = {k for k,v in asked.items() if had[k] != v}
+    return not differ or differ <= {*idle_options(experiment.options), *idle_options(Options(**had))}
 
 # %% ../nbs/66a_ledger.ipynb #af5d874a
 def by_seed(
