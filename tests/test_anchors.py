@@ -21,6 +21,7 @@ from llmcfsr import train
 from llmcfsr.core import InputError
 from llmcfsr.datasets import Dataset, from_frames
 from llmcfsr.evaluate import rank_cases, user_values
+from llmcfsr.model import LEVELS
 from llmcfsr.planted import planted_world
 from llmcfsr.recommender import Recommender
 from llmcfsr.split import cases, draw_candidates, head_tail, leave_one_out
@@ -33,7 +34,7 @@ every = pytest.mark.parametrize('model,backbone', SYSTEMS)
 def shop(users=60):
     w = planted_world(seed=3, topics=3, users=users, head=3, tail=5); return Dataset('shop', w.interactions, w.catalog)
 @functools.cache
-def trained(model, backbone): return Recommender(model=model, backbone=backbone, **{**SMALL, 'epochs':1}).fit(shop())
+def trained(model, backbone): return Recommender(model=model, backbone=backbone, **(dict(fuse=LEVELS) if model=='llm-cfsr' else {}), **{**SMALL, 'epochs':1}).fit(shop())
 
 @every
 def test_a_nothing_hears_the_future(model, backbone):
