@@ -218,16 +218,16 @@ def restored_ranks(file, dataset):
 def take(to, root, folder, load):
     "Put recorded trials and runs into a folder that lacks them; a run whose ranks were not kept is left out, and so made again"
     from llmcfsr.ledger import add_line, read_ledger
-    ledger = folder/'ledger.jsonl'; there = {(l['kind'], l['key']) for l in read_ledger(ledger)}; counts = dict(run=0, trial=0)
+    ledger = folder/'ledger.jsonl'; there = {(l['kind'], l['key']) for l in read_ledger(ledger)}; counts,without = dict(run=0, trial=0),0
     for l in read_ledger(to):
         if l['kind'] not in counts or (l['kind'], l['key']) in there: continue
         source = l['data'] if l['data']=='ml-100k' else root/l['data']
-        if l['data']!='ml-100k' and not source.exists(): continue
+        if l['data']!='ml-100k' and not source.exists(): without += 1; continue
         d = load(str(source))
-        if d.fingerprint!=l['data_print'] or l['kind']=='run' and not ranks_file(to, l['key']).exists(): continue
+        if d.fingerprint!=l['data_print'] or l['kind']=='run' and not ranks_file(to, l['key']).exists(): without += 1; continue
         if l['kind']=='run': out = folder/'runs'/l['key']; out.mkdir(parents=True, exist_ok=True); restored_ranks(ranks_file(to, l['key']), d).save(out/'ranks.parquet', d.interactions)
         add_line(ledger, l); counts[l['kind']] += 1
-    print(f"{folder}: {counts['trial']} trials and {counts['run']} runs taken over from {to}")
+    print(f"{folder}: {counts['trial']} trials and {counts['run']} runs taken over from {to}; {without} left out, since their data or ranks are not there or their data is another")
 
 def record(every, trials, folder, load, shelf, to):
     "All trials, all runs of the tables with their ranks, which row has which runs, and the differences to LLM-CFSR over users and seeds, as JSON lines"

@@ -2,12 +2,11 @@
 
 # %% auto #0
 __all__ = ['Experiment', 'experiment_key', 'add_line', 'read_ledger', 'holds', 'by_seed', 'Data', 'find', 'work', 'epochs_of',
-           'draws', 'proposals', 'trial', 'choose', 'figures_of', 'leaderboard', 'mean_values', 'group_of',
+           'draws', 'proposals', 'answered', 'trial', 'choose', 'figures_of', 'leaderboard', 'mean_values', 'group_of',
            'seed_interval', 'differences', 'plot_leaderboard']
 
 # %% ../nbs/66a_ledger.ipynb #ddff1d91
 import dataclasses, json, os, shutil, time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -152,8 +151,8 @@ def proposals(
     "What optuna's TPE proposes after the values it was sent; where it repeats itself twenty times, a draw takes its turn"
     try: import optuna
     except ImportError: raise InputError("by='tpe' needs optuna: pip install 'llmcfsr[search]', or take by='random'") from None
-    draws(space, 1); n = min(n, int(np.prod([len(v) for v in space.values()]))); optuna.logging.set_verbosity(optuna.logging.WARNING); known,again = {},0
-    study = optuna.create_study(direction='maximize', sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, n//3)))
+    draws(space, 1); n = min(n, int(np.prod([len(v) for v in space.values()]))); known,again = {},0; told = optuna.logging.get_verbosity(); optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction='maximize', sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, n//3))); optuna.logging.set_verbosity(told)
     kinds = {k:optuna.distributions.CategoricalDistribution(tuple(range(len(v)))) for k,v in space.items()}; place = lambda o: {k:list(space[k]).index(o[k]) for k in space}
     if first is not None and all(first.get(k) in v for k,v in space.items()): study.enqueue_trial(place(first))
     while len(known) < n:
@@ -161,6 +160,18 @@ def proposals(
         if at not in known: known[at] = yield {k:space[k][t.params[k]] for k in space}
         study.tell(t, known[at])
         if again==20: study.enqueue_trial(place(next(o for o in draws(space, len(known)+1, seed) if tuple(place(o).values()) not in known)))
+
+# %% ../nbs/66a_ledger.ipynb #e01e28aa
+def answered(
+    ask,   # a generator of options; it is sent the value of each
+    value, # options -> number
+):         # yields (options, value)
+    "Each of the options with its value, the next asked for once the last is known"
+    o = next(ask, None)
+    while o is not None:
+        v = value(o); yield o,v
+        try: o = ask.send(v)
+        except StopIteration: return
 
 # %% ../nbs/66a_ledger.ipynb #d9685949
 def trial(
@@ -194,12 +205,9 @@ def choose(
     **kwargs,              # `shelf` and `data` of `trial`
 )->tuple:                  # the experiment with the best options, and a frame of all trials, best first
     "The options that validation prefers"
-    base,tried = {k:getattr(experiment.options, k) for k in space},[]; ask = dict(random=lambda *a: iter(draws(*a)), tpe=proposals)[one_of(by, ('random', 'tpe'), 'by')](space, n, seed, base)
-    with suppress(StopIteration):
-        o = next(ask)
-        while True:
-            e = dataclasses.replace(experiment, options=dataclasses.replace(experiment.options, **o)); v = trial(e, folder, **kwargs)['valid'][metric]; tried.append((e, dict(o, **{metric:v})))
-            o = ask.send(v) if by=='tpe' else next(ask)
+    base = {k:getattr(experiment.options, k) for k in space}; with_ = lambda o: dataclasses.replace(experiment, options=dataclasses.replace(experiment.options, **o))
+    ask = proposals(space, n, seed, base) if one_of(by, ('random', 'tpe'), 'by')=='tpe' else (o for o in draws(space, n, seed, base))
+    tried = [(with_(o), dict(o, **{metric:v})) for o,v in answered(ask, lambda o: trial(with_(o), folder, **kwargs)['valid'][metric])]
     best = max(tried, key=lambda t: t[1][metric])[0]; prints = (kwargs.get('data') or Data())(experiment.data).fingerprint
     for out in [Path(folder)/'runs'/experiment_key(e, prints) for e,_ in tried if e!=best]:
         if out.exists() and not (out/'metrics.json').exists(): shutil.rmtree(out)              # what is not chosen is not ranked

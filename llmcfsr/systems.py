@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['SYSTEMS', 'Course', 'Material', 'plain_build', 'stored_text', 'System', 'settled_own', 'CFSRSettings',
-           'SummedSettings', 'ESRSettings', 'leak', 'shared_words', 'stored_words', 'build_cfsr', 'trained_before',
-           'train_aligned', 'train_branches', 'train_questioned', 'train_inferred']
+           'SummedSettings', 'ESRSettings', 'leak', 'build_esr', 'shared_words', 'stored_words', 'build_cfsr',
+           'trained_before', 'train_aligned', 'train_branches', 'train_questioned', 'train_inferred']
 
 # %% ../nbs/58_systems.ipynb #5e717d69
 import dataclasses, time
@@ -181,6 +181,13 @@ def leak(
         if getattr(m, 'mask', None) is causal_mask: m.mask = two_way_mask
     return model
 
+def build_esr(
+    m:Material, # for the network
+):              # untrained
+    "LLM-ESR, with open masks if its settings say so"
+    model = build_llmesr(m.config, m.E, seed=m.seed, id_init=m.id_init)
+    return leak(model) if m.own.leaky else model
+
 # %% ../nbs/58_systems.ipynb #66ad87cb
 def shared_words(
     catalog, # of the items
@@ -248,7 +255,7 @@ def train_inferred(
 # %% ../nbs/58_systems.ipynb #6c0edd80
 SYSTEMS = {
     'llm-cfsr':System('dual views with vectors of shared words, fused at up to three levels', build_cfsr, stored=stored_words, table=shared_words, own=CFSRSettings, text=True, dual=True, grows=True),
-    'llm-esr':System('dual views, cross attention, self-distillation', lambda m: (leak if m.own.leaky else (lambda x: x))(build_llmesr(m.config, m.E, seed=m.seed, id_init=m.id_init)),
+    'llm-esr':System('dual views, cross attention, self-distillation', build_esr,
         lambda c: distilled_objective(c.split, c.E, alpha=c.own.alpha, n=c.own.n, draw=c.own.draw, objective=c.plain, max_len=c.max_len), own=ESRSettings, text=True, grows=True),
     'llm-init':System('ids started from the text vectors', lambda m: build_model(replace(m.config, view='co', fuse=(), id_init='pca'), m.E, n_items=m.n_items, seed=m.seed, id_init=m.id_init), text=True, grows=True),
     'summed':System('adapted text vectors added to ids', lambda m: build_summed(m.config, m.E, seed=m.seed, id_init=m.id_init, shared=m.attributes), stored=stored_words, table=shared_words, own=SummedSettings, text=True, grows=True),
