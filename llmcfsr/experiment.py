@@ -17,7 +17,7 @@ from .split import leave_one_out, cases, head_tail, draw_candidates
 from .evaluate import rank_cases, user_values, RankTable
 from .longtail import FORMATS, longtail_report, beyond, plot_by_popularity, plot_by_length, save_figure
 from .significance import paired_bootstrap, holm
-from .recommender import Options, Recommender
+from .recommender import Options, Recommender, idle_options
 from .export import write_card
 
 # %% ../nbs/65_experiment.ipynb #b68b2fd8
@@ -106,8 +106,9 @@ def open_run(
     old = read_config(out)
     if there == ['config.json']: write_json(out/'config.json', config); return False      # nothing was computed yet
     if old['data']['fingerprint'] != config['data']['fingerprint']: raise InputError(f"{out} was begun on other data ({old['data']['name']}, fingerprint {old['data']['fingerprint']}): give another --out")
-    done = (out/'metrics.json').exists()
-    other = [k for k,v in config['options'].items() if old['options'].get(k) != v and (done or k not in ('epochs', 'patience'))]
+    done = (out/'metrics.json').exists(); differ = [k for k,v in config['options'].items() if old['options'].get(k) != v]
+    idle = [] if 'model' in differ else [k for o in (old, config) for k in idle_options(Options(**{f.name:o['options'][f.name] for f in dataclasses.fields(Options) if f.name in o['options']}))]   # what the model does not read may differ
+    other = [k for k in differ if k not in idle and (done or k not in ('epochs', 'patience'))]
     if other: raise InputError(f"{out} was begun with {other[0]}={old['options'].get(other[0])!r}, not {config['options'][other[0]]!r}: repeat the old option or give another --out")
     if not done: write_json(out/'config.json', config)
     return done

@@ -311,7 +311,7 @@ def plot_leaderboard(
     import seaborn as sns
     f = figures_of(done); f = f[f.metric==metric].pivot_table(index=['label', 'seed'], columns='group', values='value', sort=False).reset_index()
     ax = ax or plt.subplots(figsize=(4, 3), dpi=90)[1]; labels = list(dict.fromkeys(f.label))
-    for label,colour,mark in zip(labels, sns.color_palette('colorblind', len(labels)), 'osD^vP*XH<>p8dh'*3):
+    for label,colour,mark in zip(labels, sns.color_palette('colorblind' if len(labels) <= 10 else 'husl', len(labels)), 'osD^vP*XH<>p8dh'*3):
         g = f[f.label==label]; ax.scatter(g[x], g[y], color=colour, marker=mark, s=28, label=label, linewidths=0)
-    ax.set(xlabel=f"{metric}, {x.replace('_', ' ')}s", ylabel=f"{metric}, {y.replace('_', ' ')}s"); ax.legend(fontsize=7, frameon=False)
+    ax.set(xlabel=f"{metric}, {x.replace('_', ' ')}s", ylabel=f"{metric}, {y.replace('_', ' ')}s"); ax.legend(fontsize=7, frameon=False, **({} if len(labels) <= 4 else dict(loc='upper left', bbox_to_anchor=(1, 1))))                     # beside the points where it would cover them
     return ax
