@@ -15,6 +15,7 @@ TEXT = ('beauty_5core', 'yelp_city_5core'); MORE = ('medium_yelp_la', 'small_bea
 TUNED = {'beauty_5core':dict(tune_steps=120, tune_lr=2e-3, tune_mix=1., tune_rho=0.), 'yelp_city_5core':dict(tune_steps=120, tune_lr=2e-3, tune_mix=1., tune_rho=0.)}  # chosen on validation items, see the chapter on judging
 TUNED = {**TUNED, **{k:dict(tune_steps=60, tune_lr=2e-3, tune_mix=1., tune_rho=0.) for k in MORE}}
 ID_ONLY = ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'caser', 'cl4srec', 'ips', 'cities', 'melt'); WITH_ATTRIBUTES = ('s3rec', 'ssl'); WITH_TEXT = ('rlmrec', 'llm-init', 'llmemb', 'summed', 'llm-esr', 'llm-cfsr')
+FIRST = ('tslrec', 'said')         # what these two are is a first stage: vectors that LLMInit starts from
 FOUR = ('sasrec', 'llm-init', 'llm-esr', 'llm-cfsr')
 BASE = dict(lr=(1e-3, 5e-4, 2e-3), dropout=(.5, .3))                                          # what is searched for every system
 OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight=0.03', 'weight=0.3'), ips=('', 'eta=0.25', 'eta=1'), ssl=('', 'weight=0.03', 'weight=0.3'), melt=('', 'item=0.1', 'item=0.4'), rlmrec=('', 'weight=0.1', 'weight=0.001'),
@@ -48,13 +49,13 @@ class Row(NamedTuple):
 def tables(root):
     "Name -> list of `Row`"
     e,rivals = functools.partial(experiment, root),(*ID_ONLY, *WITH_ATTRIBUTES, *WITH_TEXT)
-    def row(d, model, label=None, seeds=3, like=None, **change):
-        base = e(like or d, model)
+    def row(d, model, label=None, seeds=3, like=None, own=None, **change):       # own: vectors that the row's options are searched with too
+        base = e(like or d, model, **({} if own is None else dict(vectors=own)))
         if 'vectors' in change: change['encoder'] = e(d, model, vectors=change.pop('vectors')).options.encoder
         return Row(label or model, base, e(d, model).data, seeds, model!='pop', change)
-    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[Row('tslrec', e(d, 'llm-init', vectors='tslrec'), e(d, 'pop').data, 3, True, {}) for d in TEXT])
+    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
-    out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]
+    out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row('small_beauty_nails', 'llm-init', k, own=k) for k in FIRST]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
     out['losses'] = [row(d, m, f'{m}, {l}', loss=l) for d in TEXT for m in FOUR for l in ('bce', 'gbce', 'softmax', 'sampled')]
     out['vectors'] = [row(d, m, f'{m}, {v}', vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
@@ -71,6 +72,15 @@ def applied(row, best, seed):
     settings = tuple({**{s.partition('=')[0]:s for s in best.options.settings}, **new}.values())
     if row.data!=best.data and best.options.encoder.endswith('.safetensors'): change.setdefault('encoder', best.options.encoder.replace(Path(best.data).name, Path(row.data).name))
     return Experiment(row.label, row.data, dataclasses.replace(best.options, settings=settings, seed=seed, **change))
+
+def spoken_vectors(dataset, checkpoint):
+    "SAID's first stage: vectors after which SmolLM2 says the texts of the items, four passes over the catalogue, where its chapter makes fifty over a dozen films: a pass is ten core-minutes for a thousand items"
+    from llmcfsr.baselines.said import SAIDConfig, said_vectors
+    from llmcfsr.completion import load_chat
+    from llmcfsr.itemtable import ItemTable
+    from llmcfsr.prompts import item_texts, template_for
+    config = SAIDConfig(epochs=4, lr=.3); template = dataclasses.replace(template_for(dataset.catalog), opening=''); E = said_vectors(load_chat('smollm2', 'cpu'), item_texts(dataset.catalog, template), config, checkpoint); Path(checkpoint).unlink(missing_ok=True)
+    return ItemTable(E, dict(encoder='smollm2', base='', adapter='', tune=dict(dataclasses.asdict(config), by='said')), dataset.interactions.items)
 
 def preferred_vectors(dataset, checkpoint, steps=120):
     "TSLRec's first stage: a SASRec, then MiniLM tuned on the categories of items and on what users prefer among them, then the vectors of all items"
@@ -94,7 +104,10 @@ def make_vectors(folder, experiments, load, shelf):
         if (folder/name).exists(): continue
         source = next(x.data for x in experiments if x.options.encoder==name); d,_,kind = Path(name).stem.rpartition('-')
         how = dict(tfidf=dict(encoder='tfidf'), plain=dict(encoder='minilm'), tuned=dict(encoder='minilm', finetune=True, **TUNED.get(d, {})))
-        begun = time.perf_counter(); table = preferred_vectors(load(source), folder/'vectors'/f'{d}.tslrec') if kind=='tslrec' else item_vectors(load(source), Options(**how[kind]), shelf); (folder/name).parent.mkdir(parents=True, exist_ok=True); table.save(folder/name)
+        begun = time.perf_counter(); (folder/name).parent.mkdir(parents=True, exist_ok=True)
+        if kind in FIRST: table = dict(tslrec=functools.partial(preferred_vectors, steps=TUNED[d]['tune_steps']), said=spoken_vectors)[kind](load(source), folder/'vectors'/f'{d}.{kind}')
+        else: table = item_vectors(load(source), Options(**how[kind]), shelf)
+        table.save(folder/name)
         print(f'{name}: {table.E.shape[0]-1} x {table.E.shape[1]} in {time.perf_counter()-begun:.0f} s', flush=True)
 
 def chosen(row, trials, folder, load, shelf, known=False):
@@ -125,11 +138,10 @@ def main():
     if a.what=='record': return record({k:mine(v) for k,v in every.items()}, a.trials, folder, load, shelf, a.to)
     if a.what not in every: p.error(f"{a.what!r} is no table: take one of {', '.join(every)}, or plan, report, record or take")
     begun,rows = time.perf_counter(),mine(every[a.what]); over = lambda: a.seconds is not None and time.perf_counter()-begun > a.seconds
-    make_vectors(folder, [x for r in rows for x in (r.base, applied(r, r.base, 0))], load, shelf)
     for seed in range(max((r.seeds for r in rows), default=0)):                                # first seeds of all systems first
         for r in rows:
             if seed >= r.seeds or over(): continue
-            best = chosen(r, a.trials, folder, load, shelf)
+            make_vectors(folder, [r.base, applied(r, r.base, 0)], load, shelf); best = chosen(r, a.trials, folder, load, shelf)
             if over(): continue
             for e,line in work([applied(r, best, seed)], folder, shelf, data=load):
                 m = line['metrics']['test']['full']; print(f"{line['data']} {e.label} seed {seed}: NDCG@10 {m['overall']['NDCG@10']:.4f}, tail {m['tail_item']['NDCG@10']:.4f}, {line['epochs']} epochs, {line['metrics']['seconds']['fit']:.0f} s", flush=True)
