@@ -59,7 +59,7 @@ def figures(scorer, cases, groups, new):
     from llmcfsr.evaluate import metrics, rank_cases
     r = rank_cases(scorer, cases, groups, top=10); out = {}
     for name,t in (('all', r.full), ('tail', r.full.where(r.full.tail_item))):
-        m = metrics(t); out |= {f'{name} n':len(t), **{f'{name} {k}':None if m[k] is None else round(m[k], 5) for k in ('HR@10', 'NDCG@10', 'MRR')}}
+        m = metrics(t); out |= {f'{name} n':len(t), **{f'{name} {k}':None if m[k] is None else round(m[k], 5) for k in ('HR@10', 'NDCG@10')}}
     return dict(out, chance=round(float(np.mean(10/r.full.n_candidates)), 5), new_in_lists=round(float(np.isin(r.top, new).mean()), 4))
 
 def neighbour_mean(E, C, new, k, w):
@@ -106,7 +106,7 @@ def run(a, tell):
     kept = Path(a.checkpoints)/f'{data.name}-{a.model}-{a.backbone}-{Path(a.encoder).name}-{a.cold}-{fingerprint(less.fingerprint, rec.options)}' if a.checkpoints else None
     if kept and (kept/'fit.json').exists(): rec,fit_note = Recommender.from_pretrained(kept/'model'),read_json(kept/'fit.json')
     else:
-        rec.fit(less, shelf=Shelf(), **(dict(checkpoint=kept/'state', resume=(kept/'state').exists()) if kept else {})); fit_note = dict(epochs=len(rec.records), fit_seconds=round(time.perf_counter()-start, 1))
+        rec.fit(less, shelf=Shelf(), **(dict(checkpoint=kept/'state', resume=(kept/'state').exists()) if kept else {})); fit_note = dict(epochs_run=len(rec.records), fit_seconds=round(time.perf_counter()-start, 1))
         if kept: rec.save_pretrained(kept/'model'); write_json(kept/'fit.json', fit_note)
     note = dict(hidden=len(hidden), **fit_note); trained = rec.items; ids = [str(i) for i in inter.items]
     goods = [dict(item_id=ids[i], **{k:v for k,v in data.catalog.attrs[i].items() if k != 'item_id'}) for i in hidden]; start = time.perf_counter()
@@ -134,8 +134,8 @@ def main():
     p.add_argument('--share', type=float, default=.1); p.add_argument('--checkpoints', help='folder from which a broken run goes on'); a = p.parse_args()
     run_ = {k:v for k,v in vars(a).items() if k not in ('out', 'checkpoints', 'few')} | dict(data=Path(a.data).name); out = Path(a.out)
     done = [json.loads(l) for l in out.read_text().splitlines()] if out.exists() else []
-    if any(all(d.get(k) == v for k,v in run_.items()) and d.get('finished') for d in done): print('this run is in the file already'); return
+    if any(all(d.get(k) == v for k,v in run_.items()) for d in done): print('this run is in the file already'); return   # lines are written when all of a run is there
     lines = []; run(a, lambda line: (lines.append({**run_, **line}), print(json.dumps({k:line[k] for k in ('rule', 'part', 'all n', 'all HR@10', 'all NDCG@10', 'tail NDCG@10', 'chance', 'new_in_lists')}), flush=True)))
-    with open(out, 'a') as f: f.writelines(json.dumps({**l, 'finished':True})+'\n' for l in lines)
+    with open(out, 'a') as f: f.writelines(json.dumps(l)+'\n' for l in lines)
 
 if __name__ == '__main__': main()
