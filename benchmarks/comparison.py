@@ -74,7 +74,7 @@ def applied(row, best, seed):
     return Experiment(row.label, row.data, dataclasses.replace(best.options, settings=settings, seed=seed, **change))
 
 def spoken_vectors(dataset, checkpoint):
-    "SAID's first stage: vectors after which SmolLM2 says the texts of the items, four passes over the catalogue, where its chapter makes fifty over a dozen films: a pass is ten core-minutes for a thousand items"
+    "SAID's first stage: vectors after which SmolLM2 says the texts of the items: four passes over the catalogue, since each takes a CPU long, and a longer step than the default for it"
     from llmcfsr.baselines.said import SAIDConfig, said_vectors
     from llmcfsr.completion import load_chat
     from llmcfsr.itemtable import ItemTable
