@@ -19,7 +19,7 @@ FIRST = ('tslrec', 'said')         # what these two are is a first stage: vector
 FOUR = ('sasrec', 'llm-init', 'llm-esr', 'llm-cfsr')
 BASE = dict(lr=(1e-3, 5e-4, 2e-3), dropout=(.5, .3))                                          # what is searched for every system
 OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight=0.03', 'weight=0.3'), ips=('', 'eta=0.25', 'eta=1'), ssl=('', 'weight=0.03', 'weight=0.3'), melt=('', 'item=0.1', 'item=0.4'), rlmrec=('', 'weight=0.1', 'weight=0.001'),
-    llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', '', 'hide=0.5')},
+    llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', 'hide=0.2 contrast=0.1', 'hide=0.5')},
     s3rec=('beginnings=False', 'epochs=5', 'beginnings=False epochs=30')).items()}             # the first is the base; S3-Rec's hundred epochs over all beginnings of all histories would take more time than all other systems together
 
 SHAPE = {'llm-cfsr':dict(fuse=())}   # what validation prefers on the small sets and on Beauty: the levels stand beside it, see the chapter on the comparison
@@ -146,15 +146,20 @@ def main():
             for e,line in work([applied(r, best, seed)], folder, shelf, data=load):
                 m = line['metrics']['test']['full']; print(f"{line['data']} {e.label} seed {seed}: NDCG@10 {m['overall']['NDCG@10']:.4f}, tail {m['tail_item']['NDCG@10']:.4f}, {line['epochs']} epochs, {line['metrics']['seconds']['fit']:.0f} s", flush=True)
 
-def done_of(rows, trials, folder, load, shelf):
-    "Pairs (experiment, line) of what the ledger holds"
+def runs_of(row, trials, folder, load, shelf):
+    "Pairs (experiment, line) of a row that the ledger holds, its options chosen among so many"
     from llmcfsr.ledger import find, read_ledger
-    lines,out = read_ledger(folder/'ledger.jsonl'),[]
-    for r in rows:
-        if any(not Path(d).exists() and d!='ml-100k' for d in {r.data, r.base.data if r.search and trials > 1 else r.data}): continue
-        best = chosen(r, trials, folder, load, shelf, known=True)
-        if best is not None: out += [(e, l) for s in range(r.seeds) if (l := find(lines, e := applied(r, best, s), load(r.data).fingerprint)) is not None]
-    return out
+    if any(not Path(d).exists() and d!='ml-100k' for d in {row.data, row.base.data if row.search and trials > 1 else row.data}): return []
+    best,lines = chosen(row, trials, folder, load, shelf, known=True),read_ledger(folder/'ledger.jsonl')
+    return [] if best is None else [(e, l) for s in range(row.seeds) if (l := find(lines, e := applied(row, best, s), load(row.data).fingerprint)) is not None]
+
+def done_of(rows, trials, folder, load, shelf):
+    "Pairs (experiment, line) of what the ledger holds, and data set -> trials: those asked for where every row that was run at all was run with them, else none but the base, so that no row of a data set has more than another"
+    out,given = [],{}
+    for d in dict.fromkeys(r.data for r in rows):
+        here = [r for r in rows if r.data==d]; base,best = ([runs_of(r, t, folder, load, shelf) for r in here] for t in (1, trials))
+        given[Path(d).name] = trials if all(b for a,b in zip(base, best) if a) and any(best) else 1; out += [x for some in (best if given[Path(d).name]==trials else base) for x in some]
+    return out,given
 
 def plan(every, trials, folder, load, shelf):
     "What each table needs, what is done, and how long the rest will take by what was measured"
@@ -162,7 +167,7 @@ def plan(every, trials, folder, load, shelf):
     lines = read_ledger(folder/'ledger.jsonl'); took = {}
     for l in lines: took.setdefault((l['data'], l['options']['model']), []).append(l['seconds']['fit'] if l['kind']=='trial' else l['metrics']['seconds']['fit'])
     for name,rows in every.items():
-        done = done_of(rows, trials, folder, load, shelf); need = sum(r.seeds for r in rows); searched = trials*len({(r.base.data, r.base.options.model) for r in rows if r.search})
+        done,_ = done_of(rows, trials, folder, load, shelf); need = sum(r.seeds for r in rows); searched = trials*len({(r.base.data, r.base.options.model) for r in rows if r.search})
         mean = [sum(v)/len(v) for k in {(Path(r.data).name, r.base.options.model) for r in rows} if (v := took.get(k))]; each = sum(mean)/len(mean) if mean else None
         print(f'{name}: {len(rows)} rows, {need} runs, {searched} trials; {len(done)} runs done'+(f', {each*(need-len(done))/3600:.1f} core-hours for the rest of the runs' if each else ''))
 
@@ -173,14 +178,14 @@ def report(every, trials, folder, load, shelf):
     from llmcfsr.experiment import markdown_table
     from llmcfsr.ledger import differences, leaderboard, plot_leaderboard
     for name,rows in every.items():
-        done = done_of(rows, trials, folder, load, shelf)
+        done,given = done_of(rows, trials, folder, load, shelf)
         if not done: continue
-        text = [f'# {name}', markdown_table(leaderboard(done)), '## Sampled ranking', markdown_table(leaderboard(done, ranking='sampled')), '## Users', markdown_table(leaderboard(done, groups=('tail_user', 'head_user')))]
+        text = [f'# {name}', 'Options tried for each system on validation items: '+', '.join(f'{t} on {d}' for d,t in given.items() if any(l['data']==d for _,l in done)), markdown_table(leaderboard(done)), '## Sampled ranking', markdown_table(leaderboard(done, ranking='sampled')), '## Users', markdown_table(leaderboard(done, groups=('tail_user', 'head_user')))]
         for d in dict.fromkeys(l['data'] for _,l in done):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first and len({e.label for e,_ in here}) > 1: text += [f'## {first} against the others on {d}, NDCG@10', markdown_table(differences(here, folder, first).round(4))]
             ax = plot_leaderboard(here); ax.figure.savefig(folder/f'{name}-{d}.png', bbox_inches='tight'); plt.close(ax.figure)
-        write_text(folder/f'{name}.md', '\n\n'.join(text)+'\n'); print('\n\n'.join(text[:2]))
+        write_text(folder/f'{name}.md', '\n\n'.join(text)+'\n'); print('\n\n'.join(text[:3]))
 
 GROUPS = ('overall', 'tail_item', 'head_item', 'tail_user', 'head_user', *(f'popularity_{g}' for g in range(1, 6))); METRICS = ('HR@10', 'NDCG@10', 'n', 'least', 'most'); COUNTS = ('above', 'tied')
 
@@ -249,8 +254,8 @@ def record(every, trials, folder, load, shelf, to):
     lost = {(l['kind'], l['key']) for l in read_ledger(to) if l['kind']=='trial' or l['kind']=='run' and ranks_file(to, l['key']).exists()}-{(l['kind'], l['key']) for l in held}
     if lost: raise InputError(f"{to} holds {len(lost)} runs and trials that {folder} lacks: `take` them first, or write to another file with --to")
     for name,some in every.items():
-        done = done_of(some, trials, folder, load, shelf); runs.update({l['key']:slim(l) for _,l in done})
-        rows += [dict(kind='row', table=name, label=e.label, data=l['data'], key=l['key'], trials=trials) for e,l in done]
+        done,given = done_of(some, trials, folder, load, shelf); runs.update({l['key']:slim(l) for r in some for t in sorted({1, trials}) for _,l in runs_of(r, t, folder, load, shelf)})
+        rows += [dict(kind='row', table=name, label=e.label, data=l['data'], key=l['key'], trials=given[l['data']]) for e,l in done]
         for d in dict.fromkeys(l['data'] for _,l in done):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first is None or len({e.label for e,_ in here}) < 2: continue

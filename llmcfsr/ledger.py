@@ -226,12 +226,13 @@ def leaderboard(
     done,                          # pairs (experiment, line), from `work`
     shown=('HR@10', 'NDCG@10'),    # metrics
     groups=('overall', 'tail_item', 'head_item'), # of users and items
+    by:str='NDCG@10',              # metric that the rows of a data set are ordered by, in the first group
     **kwargs,                      # `ranking` and `part` of `figures_of`
-)->pd.DataFrame:                   # index (data, label), in the order of the plan
+)->pd.DataFrame:                   # index (data, label): data sets in the order of the plan, systems by their mean, the best first
     "Means over seeds, with the half width of a 95 % interval, the number of seeds, parameters and seconds"
-    f = figures_of(done, **kwargs); rows = {}
+    f = figures_of(done, **kwargs); rows = {}; score = f[(f.group==groups[0])&(f.metric==by)].groupby(['data', 'label']).value.mean(); plan = list(dict.fromkeys(l['data'] for _,l in done))
     def cell(v): s = over_seeds(v); return f"{s['mean']:.4f}" + ('' if s['std'] is None else f" ±{(s['high']-s['low'])/2:.4f}")
-    for (data,label) in dict.fromkeys((l['data'], e.label) for e,l in done):
+    for (data,label) in sorted(dict.fromkeys((l['data'], e.label) for e,l in done), key=lambda k: (plan.index(k[0]), -score.get(k, -1.))):
         mine = f[(f.data==data)&(f.label==label)]; lines = list({l['key']:l for e,l in done if (l['data'], e.label)==(data, label)}.values())
         row = {f"{g.replace('_', ' ')} {m}":cell(v) for g in groups for m in shown if len(v := mine[(mine.group==g)&(mine.metric==m)].value)}
         rows[data,label] = dict(row, seeds=len(lines), parameters=max(l['metrics']['parameters'] for l in lines), seconds=round(float(np.mean([sum(l['metrics']['seconds'].values()) for l in lines])), 1))

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['SYSTEMS', 'Course', 'Material', 'plain_build', 'stored_text', 'System', 'settled_own', 'CFSRSettings',
            'SummedSettings', 'ESRSettings', 'leak', 'build_esr', 'shared_words', 'stored_words', 'build_cfsr',
-           'trained_before', 'train_aligned', 'train_branches', 'train_questioned', 'train_inferred']
+           'contrast_beside', 'trained_before', 'train_aligned', 'train_branches', 'train_questioned', 'train_inferred']
 
 # %% ../nbs/58_systems.ipynb #5e717d69
 import dataclasses, time
@@ -158,11 +158,21 @@ class CFSRSettings:
     id_init:str = 'pca'      # start of the id table: pca of the text vectors, or random
     hide:float = .2          # share of the items whose collaborative vector is hidden in a step of training
     words:int = 2            # items that must share a word, or two neighbouring ones, for it to have a vector; 0 for no such vectors
+    contrast:float = 0.      # weight of a contrast of histories beside the loss of the next item
+
+    def __post_init__(self): _weighed(self)
 
 @dataclass(frozen=True)
 class SummedSettings:
     "What decides a sum of ids and text beside sizes"
-    words:int = 0 # as in `CFSRSettings`; none, since the sum is what others are measured against
+    words:int = 0       # as in `CFSRSettings`; none, since the sum is what others are measured against
+    contrast:float = 0. # as in `CFSRSettings`
+
+    def __post_init__(self): _weighed(self)
+
+def _weighed(own):
+    "A contrast counts for something or is left out"
+    if not 0 <= own.contrast < float('inf'): raise InputError(f"contrast={own.contrast} must be a weight of 0 or more, such as 0.1; 0 leaves the contrast out")
 
 @dataclass(frozen=True)
 class ESRSettings:
@@ -208,8 +218,15 @@ def stored_words(
 
 def build_cfsr(m:Material):
     "LLM-CFSR by its settings"
-    more = {k:v for k,v in dataclasses.asdict(m.own).items() if k!='words'}
+    more = {k:v for k,v in dataclasses.asdict(m.own).items() if k not in ('words', 'contrast')}
     return build_model(replace(m.config, **more), m.E, n_items=m.n_items, seed=m.seed, id_init=m.id_init, shared=m.attributes)
+
+# %% ../nbs/58_systems.ipynb #c7aec90f
+def contrast_beside(
+    course:Course, # whose own settings have `contrast`, the weight
+):                 # (model, batch) -> dict of loss parts
+    "The plain loss, and the contrast of two disturbed copies of each history (@eq-systems-contrast)"
+    return contrastive_objective(course.plain, CL4SRecConfig(weight=course.own.contrast))
 
 # %% ../nbs/58_systems.ipynb #f6e4e2a9
 def trained_before(
@@ -254,11 +271,11 @@ def train_inferred(
 
 # %% ../nbs/58_systems.ipynb #6c0edd80
 SYSTEMS = {
-    'llm-cfsr':System('dual views with vectors of shared words, fused at up to three levels', build_cfsr, stored=stored_words, table=shared_words, own=CFSRSettings, text=True, dual=True, grows=True),
+    'llm-cfsr':System('dual views with vectors of shared words, fused at up to three levels', build_cfsr, contrast_beside, stored=stored_words, table=shared_words, own=CFSRSettings, text=True, dual=True, grows=True),
     'llm-esr':System('dual views, cross attention, self-distillation', build_esr,
         lambda c: distilled_objective(c.split, c.E, alpha=c.own.alpha, n=c.own.n, draw=c.own.draw, objective=c.plain, max_len=c.max_len), own=ESRSettings, text=True, grows=True),
     'llm-init':System('ids started from the text vectors', lambda m: build_model(replace(m.config, view='co', fuse=(), id_init='pca'), m.E, n_items=m.n_items, seed=m.seed, id_init=m.id_init), text=True, grows=True),
-    'summed':System('adapted text vectors added to ids', lambda m: build_summed(m.config, m.E, seed=m.seed, id_init=m.id_init, shared=m.attributes), stored=stored_words, table=shared_words, own=SummedSettings, text=True, grows=True),
+    'summed':System('adapted text vectors added to ids', lambda m: build_summed(m.config, m.E, seed=m.seed, id_init=m.id_init, shared=m.attributes), contrast_beside, stored=stored_words, table=shared_words, own=SummedSettings, text=True, grows=True),
     'llmemb':System('adapted text vectors, aligned with the ids of a model trained before', lambda m: build_llmemb(m.config, m.E, seed=m.seed), train=train_aligned, own=LLMEmbConfig, text=True, grows=True),
     'rlmrec':System('ids, drawn towards text by contrast', lambda m: build_rlmrec(m.config, m.E, seed=m.seed, id_init=m.id_init), lambda c: rlmrec_objective(c.split, c.E, c.plain, c.own), own=RLMRecConfig, text=True),
     **{b:System('ids only', backbones=(b,)) for b in ('sasrec', 'gru4rec', 'bert4rec')},

@@ -51,6 +51,16 @@ def test_options_are_chosen_on_validation_items(tmp_path, monkeypatch, capsys):
     lines = read_ledger(tmp_path/'out'/'ledger.jsonl'); assert [l['kind'] for l in lines] == ['trial']*3+['run'] and not any('test' in l for l in lines[:3])
     best = max(lines[:3], key=lambda l: l['valid']['NDCG@10']); assert lines[3]['options'] == best['options'] and lines[0]['options']['lr'] == .001 and lines[0]['options']['dropout'] == .5
 
+def test_no_row_of_a_data_set_was_given_more_trials_than_another(tmp_path, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'small_yelp_ca'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.setattr(comparison, 'experiment', functools.partial(comparison.experiment, vectors='tfidf')); monkeypatch.chdir(tmp_path)
+    def go(what, trials, *systems, to='kept.jsonl'): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'small_yelp_ca', *(o for k in systems for o in ('--systems', k)), '--seeds', '1', '--trials', str(trials), *(('--to', str(tmp_path/to)) if what=='record' else ())]); comparison.main(); return capsys.readouterr().out
+    def recorded(trials, to='kept.jsonl'): go('record', trials, 'pop', 'sasrec', 'llm-init', to=to); kept = read_ledger(tmp_path/to); return {l['label']:(l['trials'], l['key']) for l in kept if l['kind']=='row'},{l['key'] for l in kept if l['kind']=='run'}
+    go('more', 1, 'pop', 'sasrec', 'llm-init'); base,_ = recorded(1); assert [t for t,_ in base.values()] == [1]*3
+    go('more', 3, 'sasrec'); rows,runs = recorded(3); assert rows == base and {k for _,k in base.values()} <= runs                       # a searched system beside one that was not: the base of both
+    go('more', 3, 'llm-init'); rows,runs = recorded(3); assert {t for t,_ in rows.values()} == {3} and rows['pop'][1] == base['pop'][1] and {k for some in (rows, base) for _,k in some.values()} == runs
+    trials = [l for l in read_ledger(tmp_path/'out'/'ledger.jsonl') if l['kind']=='trial']; assert [l['label'] for l in trials] == ['sasrec']*3+['llm-init']*3 and recorded(1, 'one.jsonl')[0] == base
+    assert 'Options tried for each system on validation items: 3 on small_yelp_ca' in go('report', 3, 'pop', 'sasrec', 'llm-init')
+
 def test_a_table_for_ids_takes_the_options_chosen_on_text(tmp_path):
     (r,) = [r for r in comparison.tables(tmp_path)['ids'] if r.label == 'melt' and r.data.endswith('fashion_ids')]; assert r.base.data.endswith('beauty_5core') and comparison.applied(r, r.base, 1).data == r.data
     (r,) = [r for r in comparison.tables(tmp_path)['vectors'] if r.label == 'summed, tfidf' and 'yelp' in r.data]; assert comparison.applied(r, r.base, 1).options.encoder == 'vectors/yelp_city_5core-tfidf.safetensors'
