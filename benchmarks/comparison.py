@@ -1,8 +1,8 @@
 """All systems under one protocol: `python benchmarks/comparison.py main --root DATA --folder OUT`
 
 `DATA` holds the data sets as folders, `OUT` takes item vectors, the ledger, run folders, tables and figures. A table is a list of experiments; what the ledger holds is not run again, a run that was broken off goes on
-from its last epoch, and `--seconds` says after how long nothing new is begun. `plan` prints what each table needs and how much of it is done. Options are chosen on validation items: the same number of draws for each
-system, seed 0 (`--trials`); nothing is chosen on test items. `report` writes the tables
+from its last epoch, and `--seconds` says after how long nothing new is begun. `plan` prints what each table needs and how much of it is done. Options are chosen on validation items: the same number of trials for
+each system (`--trials`), seed 0; nothing is chosen on test items. `report` writes the tables
 from the ledger as they stand, `record` what the chapter on the comparison shows, with the ranks of every run, and `take` puts what was recorded into an
 empty `OUT`, so that the comparison goes on from there on another machine."""
 import argparse, dataclasses, functools, json, os, sys, time
@@ -53,7 +53,7 @@ def tables(root):
         base = e(like or d, model, **({} if own is None else dict(vectors=own)))
         if 'vectors' in change: change['encoder'] = e(d, model, vectors=change.pop('vectors')).options.encoder
         return Row(label or model, base, e(d, model).data, seeds, model!='pop', change)
-    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
+    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, 'llm-cfsr', 'llm-cfsr, contrast', settings=('contrast=0.1',)) for d in TEXT]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row('small_beauty_nails', 'llm-init', k, own=k) for k in FIRST]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
@@ -62,7 +62,7 @@ def tables(root):
     cut = {'llm-cfsr':{}, 'embedding level':dict(fuse=('embedding',)), 'sequence level':dict(fuse=('sequence',)), 'prediction level':dict(fuse=('prediction',)), 'all three levels':dict(fuse=('embedding', 'sequence', 'prediction')),
         'collaborative view alone':dict(view='co'), 'semantic view alone':dict(view='se'), 'random start of ids':dict(settings=('id_init=random',)), 'no shared words':dict(settings=('words=0',)), 'nothing hidden':dict(settings=('hide=0',)), 'aligned, 0.01':dict(align=.01), 'aligned, 0.1':dict(align=.1),
         'all levels, one facet':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=1',)), 'all levels, eight facets':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=8',)), 'plain vectors':dict(vectors='plain'), 'tf-idf':dict(vectors='tfidf')}
-    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]+[row(d, 'summed', 'summed, shared words', settings=('words=2',)) for d in TEXT]+[r for d in TEXT for r in (row(d, 'llm-esr'), row(d, 'llm-esr', 'llm-esr, masks open as released', settings=('leaky=True',)))]
+    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]+[row(d, 'summed', f'summed, {k}', settings=(s,)) for d in TEXT for k,s in (('shared words', 'words=2'), ('contrast', 'contrast=0.1'))]+[r for d in TEXT for r in (row(d, 'llm-esr'), row(d, 'llm-esr', 'llm-esr, masks open as released', settings=('leaky=True',)))]
     return out
 
 def applied(row, best, seed):
@@ -110,21 +110,28 @@ def make_vectors(folder, experiments, load, shelf):
         table.save(folder/name)
         print(f'{name}: {table.E.shape[0]-1} x {table.E.shape[1]} in {time.perf_counter()-begun:.0f} s', flush=True)
 
+def stages(x, trials):
+    "What is tried for a base, stage by stage: step size and dropout for all alike, then the system's own setting at the best of them, for which every fourth trial is kept; pairs of space and draws"
+    own = trials//4 if x.options.model in OWN else 0; first = {k:v for k,v in space_of(x.options.model).items() if k!='settings'}
+    return [(first, trials-trials//4), *([(dict(settings=OWN[x.options.model]), own+1)] if own else [])]                # the best of the first stage is tried already
+
 def chosen(row, trials, folder, load, shelf, known=False):
     "The base of a row with the options validation prefers; None if that is not `known` yet"
     from llmcfsr.ledger import choose, draws, find, read_ledger
     x = row.base
     if not row.search or trials < 2: return x
-    space = space_of(x.options.model); base = {k:getattr(x.options, k) for k in space}
-    if known:
-        lines = read_ledger(folder/'ledger.jsonl'); d = load(x.data)
-        if any(find(lines, dataclasses.replace(x, options=dataclasses.replace(x.options, **o)), d.fingerprint, 'trial') is None for o in draws(space, trials, 0, base)): return None
-    return choose(x, space, trials, folder, shelf=shelf, data=load)[0]
+    for space,n in stages(x, trials):
+        base = {k:getattr(x.options, k) for k in space}
+        if known:
+            lines = read_ledger(folder/'ledger.jsonl'); d = load(x.data)
+            if any(find(lines, dataclasses.replace(x, options=dataclasses.replace(x.options, **o)), d.fingerprint, 'trial') is None for o in draws(space, n, 0, base)): return None
+        x = choose(x, space, n, folder, shelf=shelf, data=load)[0]
+    return x
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('what', help='plan, report, record, take, or the name of a table: main, backbones, more, ids, losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
-    p.add_argument('--seconds', type=float, help='begin nothing new after so many'); p.add_argument('--trials', type=int, default=4, help='options tried for each system on validation items (default 4)')
+    p.add_argument('--seconds', type=float, help='begin nothing new after so many'); p.add_argument('--trials', type=int, default=8, help='options tried for each system on validation items (default 8: all six pairs of step size and dropout, then two of its own setting if it has one); 1 for no search')
     p.add_argument('--data', action='append', help='only these data sets'); p.add_argument('--systems', action='append', help='only the rows whose label begins so'); p.add_argument('--seeds', type=int, help='at most so many'); p.add_argument('--threads', type=int, default=1)
     p.add_argument('--to', default=Path(__file__).resolve().parent/'results'/'comparison.jsonl', help='file that `record` writes and `take` reads; ranks lie in the folder `ranks` beside it')
     a = p.parse_args(); root = Path(a.root).resolve(); folder = Path(a.folder); folder.mkdir(parents=True, exist_ok=True); folder = folder.resolve(); os.chdir(folder)
@@ -153,23 +160,24 @@ def runs_of(row, trials, folder, load, shelf):
     best,lines = chosen(row, trials, folder, load, shelf, known=True),read_ledger(folder/'ledger.jsonl')
     return [] if best is None else [(e, l) for s in range(row.seeds) if (l := find(lines, e := applied(row, best, s), load(row.data).fingerprint)) is not None]
 
-def done_of(rows, trials, folder, load, shelf):
-    "Pairs (experiment, line) of what the ledger holds, and data set -> trials: those asked for where every row that was run at all was run with them, else none but the base, so that no row of a data set has more than another"
-    out,given = [],{}
-    for d in dict.fromkeys(r.data for r in rows):
-        here = [r for r in rows if r.data==d]; base,best = ([runs_of(r, t, folder, load, shelf) for r in here] for t in (1, trials))
-        given[Path(d).name] = trials if all(b for a,b in zip(base, best) if a) and any(best) else 1; out += [x for some in (best if given[Path(d).name]==trials else base) for x in some]
-    return out,given
+def searched(every, trials, folder, load, shelf):
+    "Name -> pairs (experiment, line) of what the ledger holds, and their trials: each table as it is without a search, and once more with it for the data sets whose rows were all searched, so that none has more trials than another"
+    for name,rows in every.items():
+        base = [runs_of(r, 1, folder, load, shelf) for r in rows]; yield name,[x for b in base for x in b],1
+        if trials < 2: continue
+        best = [runs_of(r, trials, folder, load, shelf) for r in rows]; whole = {r.data for r,b in zip(rows, best) if b and r.search}-{r.data for r,a,b in zip(rows, base, best) if a and not b}
+        yield f'{name}, searched',[x for r,b in zip(rows, best) if r.data in whole for x in b],trials
 
 def plan(every, trials, folder, load, shelf):
     "What each table needs, what is done, and how long the rest will take by what was measured"
-    from llmcfsr.ledger import read_ledger
+    from llmcfsr.ledger import draws, read_ledger
     lines = read_ledger(folder/'ledger.jsonl'); took = {}
     for l in lines: took.setdefault((l['data'], l['options']['model']), []).append(l['seconds']['fit'] if l['kind']=='trial' else l['metrics']['seconds']['fit'])
     for name,rows in every.items():
-        done,_ = done_of(rows, trials, folder, load, shelf); need = sum(r.seeds for r in rows); searched = trials*len({(r.base.data, r.base.options.model) for r in rows if r.search})
+        done = [x for r in rows for x in runs_of(r, trials, folder, load, shelf)]; need = sum(r.seeds for r in rows)
+        tries = sum(1+sum(min(len(draws(space, 10**6)), n)-1 for space,n in stages(x, trials)) for x in {(r.base.data, r.base.options.model, r.base.options.encoder):r.base for r in rows if r.search}.values()) if trials > 1 else 0
         mean = [sum(v)/len(v) for k in {(Path(r.data).name, r.base.options.model) for r in rows} if (v := took.get(k))]; each = sum(mean)/len(mean) if mean else None
-        print(f'{name}: {len(rows)} rows, {need} runs, {searched} trials; {len(done)} runs done'+(f', {each*(need-len(done))/3600:.1f} core-hours for the rest of the runs' if each else ''))
+        print(f'{name}: {len(rows)} rows, {need} runs, {tries} trials; {len(done)} runs done'+(f', {each*(need-len(done))/3600:.1f} core-hours for the rest of the runs' if each else ''))
 
 def report(every, trials, folder, load, shelf):
     "Tables, differences and figures of what the ledger holds"
@@ -177,10 +185,9 @@ def report(every, trials, folder, load, shelf):
     from llmcfsr.core import write_text
     from llmcfsr.experiment import markdown_table
     from llmcfsr.ledger import differences, leaderboard, plot_leaderboard
-    for name,rows in every.items():
-        done,given = done_of(rows, trials, folder, load, shelf)
+    for name,done,given in searched(every, trials, folder, load, shelf):
         if not done: continue
-        text = [f'# {name}', 'Options tried for each system on validation items: '+', '.join(f'{t} on {d}' for d,t in given.items() if any(l['data']==d for _,l in done)), markdown_table(leaderboard(done)), '## Sampled ranking', markdown_table(leaderboard(done, ranking='sampled')), '## Users', markdown_table(leaderboard(done, groups=('tail_user', 'head_user')))]
+        text = [f'# {name}', f'Options tried for each system on validation items: {given}', markdown_table(leaderboard(done)), '## Sampled ranking', markdown_table(leaderboard(done, ranking='sampled')), '## Users', markdown_table(leaderboard(done, groups=('tail_user', 'head_user')))]
         for d in dict.fromkeys(l['data'] for _,l in done):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first and len({e.label for e,_ in here}) > 1: text += [f'## {first} against the others on {d}, NDCG@10', markdown_table(differences(here, folder, first).round(4))]
@@ -247,15 +254,14 @@ def take(to, root, folder, load):
     print(f"{folder}: {counts['trial']} trials and {counts['run']} runs taken over from {to}; {without} left out, since their data or ranks are not there or their data is another")
 
 def record(every, trials, folder, load, shelf, to):
-    "All trials, all runs of the tables with their ranks, which row has which runs, and the differences to LLM-CFSR over users and seeds, as JSON lines"
+    "All trials, all runs with their ranks, which row has which runs, and the differences to LLM-CFSR over users and seeds, as JSON lines"
     from llmcfsr.core import InputError, write_text
     from llmcfsr.ledger import differences, read_ledger
-    held = read_ledger(folder/'ledger.jsonl'); lines,rows,runs = [slim(l) for l in held if l['kind']=='trial'],[],{}
+    held = read_ledger(folder/'ledger.jsonl'); lines,runs,rows = [slim(l) for l in held if l['kind']=='trial'],{l['key']:slim(l) for l in held if l['kind']=='run'},[]
     lost = {(l['kind'], l['key']) for l in read_ledger(to) if l['kind']=='trial' or l['kind']=='run' and ranks_file(to, l['key']).exists()}-{(l['kind'], l['key']) for l in held}
     if lost: raise InputError(f"{to} holds {len(lost)} runs and trials that {folder} lacks: `take` them first, or write to another file with --to")
-    for name,some in every.items():
-        done,given = done_of(some, trials, folder, load, shelf); runs.update({l['key']:slim(l) for r in some for t in sorted({1, trials}) for _,l in runs_of(r, t, folder, load, shelf)})
-        rows += [dict(kind='row', table=name, label=e.label, data=l['data'], key=l['key'], trials=given[l['data']]) for e,l in done]
+    for name,done,given in searched(every, trials, folder, load, shelf):
+        rows += [dict(kind='row', table=name, label=e.label, data=l['data'], key=l['key'], trials=given) for e,l in done]
         for d in dict.fromkeys(l['data'] for _,l in done):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first is None or len({e.label for e,_ in here}) < 2: continue

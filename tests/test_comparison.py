@@ -51,15 +51,17 @@ def test_options_are_chosen_on_validation_items(tmp_path, monkeypatch, capsys):
     lines = read_ledger(tmp_path/'out'/'ledger.jsonl'); assert [l['kind'] for l in lines] == ['trial']*3+['run'] and not any('test' in l for l in lines[:3])
     best = max(lines[:3], key=lambda l: l['valid']['NDCG@10']); assert lines[3]['options'] == best['options'] and lines[0]['options']['lr'] == .001 and lines[0]['options']['dropout'] == .5
 
-def test_no_row_of_a_data_set_was_given_more_trials_than_another(tmp_path, monkeypatch, capsys):
+def test_no_row_of_a_searched_table_was_given_more_trials_than_another(tmp_path, monkeypatch, capsys):
     make_folder(tmp_path/'data', 'small_yelp_ca'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.setattr(comparison, 'experiment', functools.partial(comparison.experiment, vectors='tfidf')); monkeypatch.chdir(tmp_path)
-    def go(what, trials, *systems, to='kept.jsonl'): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'small_yelp_ca', *(o for k in systems for o in ('--systems', k)), '--seeds', '1', '--trials', str(trials), *(('--to', str(tmp_path/to)) if what=='record' else ())]); comparison.main(); return capsys.readouterr().out
-    def recorded(trials, to='kept.jsonl'): go('record', trials, 'pop', 'sasrec', 'llm-init', to=to); kept = read_ledger(tmp_path/to); return {l['label']:(l['trials'], l['key']) for l in kept if l['kind']=='row'},{l['key'] for l in kept if l['kind']=='run'}
-    go('more', 1, 'pop', 'sasrec', 'llm-init'); base,_ = recorded(1); assert [t for t,_ in base.values()] == [1]*3
-    go('more', 3, 'sasrec'); rows,runs = recorded(3); assert rows == base and {k for _,k in base.values()} <= runs                       # a searched system beside one that was not: the base of both
-    go('more', 3, 'llm-init'); rows,runs = recorded(3); assert {t for t,_ in rows.values()} == {3} and rows['pop'][1] == base['pop'][1] and {k for some in (rows, base) for _,k in some.values()} == runs
-    trials = [l for l in read_ledger(tmp_path/'out'/'ledger.jsonl') if l['kind']=='trial']; assert [l['label'] for l in trials] == ['sasrec']*3+['llm-init']*3 and recorded(1, 'one.jsonl')[0] == base
-    assert 'Options tried for each system on validation items: 3 on small_yelp_ca' in go('report', 3, 'pop', 'sasrec', 'llm-init')
+    def go(what, trials, *systems): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'small_yelp_ca', *(o for k in systems for o in ('--systems', k)), '--seeds', '1', '--trials', str(trials), *(('--to', str(tmp_path/'kept.jsonl')) if what=='record' else ())]); comparison.main(); return capsys.readouterr().out
+    def recorded(): go('record', 4, 'pop', 'sasrec', 'llm-esr'); kept = read_ledger(tmp_path/'kept.jsonl'); return ({l['label']:l['key'] for l in kept if l['kind']=='row' and l['table']==t and l['trials']==n} for t,n in (('more', 1), ('more, searched', 4)))
+    go('more', 1, 'pop', 'sasrec', 'llm-esr'); base,best = recorded(); assert [*base] == ['pop', 'sasrec', 'llm-esr'] and not best
+    go('more', 4, 'sasrec'); assert [*recorded()] == [base, {}]                                                          # one searched beside one that was not
+    go('more', 4, 'llm-esr'); now,best = recorded(); assert now == base and [*best] == [*base] and best['pop'] == base['pop']
+    trials = [l for l in read_ledger(tmp_path/'out'/'ledger.jsonl') if l['kind']=='trial']; assert [l['label'] for l in trials] == ['sasrec']*3+['llm-esr']*4
+    three,own = trials[3:6],trials[6]; top = max(three, key=lambda l: l['valid']['NDCG@10'])['options']; assert all(l['options']['settings'] == [] for l in three) and own['options'] == dict(top, settings=own['options']['settings']) and own['options']['settings'] in (['alpha=0.03'], ['alpha=0.3'])
+    said = go('report', 4, 'pop', 'sasrec', 'llm-esr'); assert '# more\n\nOptions tried for each system on validation items: 1' in said and '# more, searched\n\nOptions tried for each system on validation items: 4' in said
+    assert 'more: 3 rows, 3 runs, 7 trials; 3 runs done' in go('plan', 4, 'pop', 'sasrec', 'llm-esr')
 
 def test_a_table_for_ids_takes_the_options_chosen_on_text(tmp_path):
     (r,) = [r for r in comparison.tables(tmp_path)['ids'] if r.label == 'melt' and r.data.endswith('fashion_ids')]; assert r.base.data.endswith('beauty_5core') and comparison.applied(r, r.base, 1).data == r.data
