@@ -55,7 +55,7 @@ def tables(root):
         return Row(label or model, base, e(d, model).data, seeds, model!='pop', change)
     out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, 'llm-cfsr', 'llm-cfsr, contrast', settings=('contrast=0.1',)) for d in TEXT]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
-    out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row('small_beauty_nails', 'llm-init', k, own=k) for k in FIRST]
+    out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row(d, 'llm-init', k, own=k) for d in ('small_beauty_nails', 'small_yelp_ca') for k in FIRST]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
     out['losses'] = [row(d, m, f'{m}, {l}', loss=l) for d in TEXT for m in FOUR for l in ('bce', 'gbce', 'softmax', 'sampled')]
     out['vectors'] = [row(d, m, f'{m}, {v}', vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
