@@ -22,6 +22,7 @@ OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight
     llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', 'hide=0.2 contrast=0.1', 'hide=0.5')},
     s3rec=('beginnings=False', 'epochs=5', 'beginnings=False epochs=30')).items()}             # the first is the base; S3-Rec's hundred epochs over all beginnings of all histories would take more time than all other systems together
 
+VARIANT = 'llm-cfsr, contrast'       # what validation prefers on one of the two large sets and not on the other: a row of its own, compared with all others too
 SHAPE = {'llm-cfsr':dict(fuse=())}   # what validation prefers on the small sets and on Beauty: the levels stand beside it, see the chapter on the comparison
 
 def space_of(
@@ -53,7 +54,7 @@ def tables(root):
         base = e(like or d, model, **({} if own is None else dict(vectors=own)))
         if 'vectors' in change: change['encoder'] = e(d, model, vectors=change.pop('vectors')).options.encoder
         return Row(label or model, base, e(d, model).data, seeds, model!='pop', change)
-    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, 'llm-cfsr', 'llm-cfsr, contrast', settings=('contrast=0.1',)) for d in TEXT]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
+    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, 'llm-cfsr', VARIANT, settings=('contrast=0.1',)) for d in TEXT]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row(d, 'llm-init', k, own=k) for d in ('small_beauty_nails', 'small_yelp_ca') for k in FIRST]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
@@ -265,7 +266,7 @@ def record(every, trials, folder, load, shelf, to):
         for d in dict.fromkeys(l['data'] for _,l in done):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first is None or len({e.label for e,_ in here}) < 2: continue
-            rows += [dict(kind='difference', table=name, data=d, system=first, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, first).reset_index().to_dict('records')]
+            for one in dict.fromkeys([first, *(e.label for e,_ in here if e.label==VARIANT)]): rows += [dict(kind='difference', table=name, data=d, system=one, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, one).reset_index().to_dict('records')]
     for key in runs: keep_ranks(folder/'runs'/key, ranks_file(to, key))
     write_text(to, ''.join(json.dumps(l, ensure_ascii=False)+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences', headline([*runs.values(), *rows]), sep='\n')
 
