@@ -1,8 +1,8 @@
 """All systems under one protocol: `python benchmarks/comparison.py main --root DATA --folder OUT`
 
 `DATA` holds the data sets as folders, `OUT` takes item vectors, the ledger, run folders, tables and figures. A table is a list of experiments; what the ledger holds is not run again, a run that was broken off goes on
-from its last epoch, and `--seconds` says after how long nothing new is begun. `plan` prints what each table needs and how much of it is done. Options are chosen on validation items: the same number of trials for
-each system (`--trials`), seed 0; nothing is chosen on test items. `report` writes the tables
+from its last epoch, and `--seconds` says after how long nothing new is begun. `plan` prints what each table needs and how much of it is done. Options are chosen on validation items: step sizes and dropouts, the
+same for all, then one setting of a system's own if it has one, `--trials` in all at most, seed 0; nothing is chosen on test items. `report` writes the tables
 from the ledger as they stand, `record` what the chapter on the comparison shows, with the ranks of every run, and `take` puts what was recorded into an
 empty `OUT`, so that the comparison goes on from there on another machine."""
 import argparse, dataclasses, functools, json, os, sys, time
@@ -116,6 +116,11 @@ def stages(x, trials):
     own = trials//4 if x.options.model in OWN else 0; first = {k:v for k,v in space_of(x.options.model).items() if k!='settings'}
     return [(first, trials-trials//4), *([(dict(settings=OWN[x.options.model]), own+1)] if own else [])]                # the best of the first stage is tried already
 
+def budget(x, trials):
+    "How many options that is: fewer than `trials` where a system has no more to try"
+    from llmcfsr.ledger import draws
+    return 1 if trials < 2 or x.options.model=='pop' else 1+sum(min(len(draws(space, 10**6)), n)-1 for space,n in stages(x, trials))
+
 def chosen(row, trials, folder, load, shelf, known=False):
     "The base of a row with the options validation prefers; None if that is not `known` yet"
     from llmcfsr.ledger import choose, draws, find, read_ledger
@@ -162,7 +167,7 @@ def runs_of(row, trials, folder, load, shelf):
     return [] if best is None else [(e, l) for s in range(row.seeds) if (l := find(lines, e := applied(row, best, s), load(row.data).fingerprint)) is not None]
 
 def searched(every, trials, folder, load, shelf):
-    "Name -> pairs (experiment, line) of what the ledger holds, and their trials: each table as it is without a search, and once more with it for the data sets whose rows were all searched, so that none has more trials than another"
+    "Name -> pairs (experiment, line) of what the ledger holds, and their trials: each table as it is without a search, and once more with it for the data sets whose rows were all searched"
     for name,rows in every.items():
         base = [runs_of(r, 1, folder, load, shelf) for r in rows]; yield name,[x for b in base for x in b],1
         if trials < 2: continue
@@ -171,12 +176,12 @@ def searched(every, trials, folder, load, shelf):
 
 def plan(every, trials, folder, load, shelf):
     "What each table needs, what is done, and how long the rest will take by what was measured"
-    from llmcfsr.ledger import draws, read_ledger
+    from llmcfsr.ledger import read_ledger
     lines = read_ledger(folder/'ledger.jsonl'); took = {}
     for l in lines: took.setdefault((l['data'], l['options']['model']), []).append(l['seconds']['fit'] if l['kind']=='trial' else l['metrics']['seconds']['fit'])
     for name,rows in every.items():
         done = [x for r in rows for x in runs_of(r, trials, folder, load, shelf)]; need = sum(r.seeds for r in rows)
-        tries = sum(1+sum(min(len(draws(space, 10**6)), n)-1 for space,n in stages(x, trials)) for x in {(r.base.data, r.base.options.model, r.base.options.encoder):r.base for r in rows if r.search}.values()) if trials > 1 else 0
+        tries = sum(budget(x, trials) for x in {(r.base.data, r.base.options.model, r.base.options.encoder):r.base for r in rows if r.search}.values()) if trials > 1 else 0
         mean = [sum(v)/len(v) for k in {(Path(r.data).name, r.base.options.model) for r in rows} if (v := took.get(k))]; each = sum(mean)/len(mean) if mean else None
         print(f'{name}: {len(rows)} rows, {need} runs, {tries} trials; {len(done)} runs done'+(f', {each*(need-len(done))/3600:.1f} core-hours for the rest of the runs' if each else ''))
 
@@ -188,7 +193,7 @@ def report(every, trials, folder, load, shelf):
     from llmcfsr.ledger import differences, leaderboard, plot_leaderboard
     for name,done,given in searched(every, trials, folder, load, shelf):
         if not done: continue
-        text = [f'# {name}', f'Options tried for each system on validation items: {given}', markdown_table(leaderboard(done)), '## Sampled ranking', markdown_table(leaderboard(done, ranking='sampled')), '## Users', markdown_table(leaderboard(done, groups=('tail_user', 'head_user')))]
+        text = [f'# {name}', f'Options tried for each system on validation items, at most: {given}', markdown_table(leaderboard(done)), '## Sampled ranking', markdown_table(leaderboard(done, ranking='sampled')), '## Users', markdown_table(leaderboard(done, groups=('tail_user', 'head_user')))]
         for d in dict.fromkeys(l['data'] for _,l in done):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first and len({e.label for e,_ in here}) > 1: text += [f'## {first} against the others on {d}, NDCG@10', markdown_table(differences(here, folder, first).round(4))]
@@ -262,7 +267,7 @@ def record(every, trials, folder, load, shelf, to):
     lost = {(l['kind'], l['key']) for l in read_ledger(to) if l['kind']=='trial' or l['kind']=='run' and ranks_file(to, l['key']).exists()}-{(l['kind'], l['key']) for l in held}
     if lost: raise InputError(f"{to} holds {len(lost)} runs and trials that {folder} lacks: `take` them first, or write to another file with --to")
     for name,done,given in searched(every, trials, folder, load, shelf):
-        rows += [dict(kind='row', table=name, label=e.label, data=l['data'], key=l['key'], trials=given) for e,l in done]
+        rows += [dict(kind='row', table=name, label=e.label, data=l['data'], key=l['key'], trials=budget(e, given)) for e,l in done]
         for d in dict.fromkeys(l['data'] for _,l in done):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)
             if first is None or len({e.label for e,_ in here}) < 2: continue

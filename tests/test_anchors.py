@@ -136,7 +136,7 @@ def test_g_embedding_that_is_killed(how, tmp_path, forks):
     "The second attempt gives the same matrix, bit for bit; what was embedded, or tuned, is not done again"
     begin = lambda name: forks.start(EMBED, how, tmp_path/f'shelf-{name}', tmp_path/f'{name}.npy')
     def end(p): assert p.wait() == 0, p.said()[-3000:]; return int(p.said())
-    kept = lambda: [f for d,_,files in os.walk(tmp_path/'shelf-torn') if '.tmp' not in d for f in files if f.endswith(('.safetensors', '.tuning')) and not f.startswith('.')]     # folders may vanish meanwhile
+    kept = lambda: [f for d,_,files in os.walk(tmp_path/'shelf-torn') if not d.endswith('.tmp') for f in files if f.endswith(('.safetensors', '.tuning')) and not f.startswith('.')]     # folders may vanish meanwhile
     p = begin('torn')
     while p.running() and len(kept()) < (3 if how == 'embed' else 1): time.sleep(.001)
     p.kill(); assert p.wait() == -signal.SIGKILL and p.said() == '', 'it ended before it could be killed'
