@@ -19,10 +19,11 @@ FIRST = ('tslrec', 'said')         # what these two are is a first stage: vector
 FOUR = ('sasrec', 'llm-init', 'llm-esr', 'llm-cfsr')
 BASE = dict(lr=(1e-3, 5e-4, 2e-3), dropout=(.5, .3))                                          # what is searched for every system
 OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight=0.03', 'weight=0.3'), ips=('', 'eta=0.25', 'eta=1'), ssl=('', 'weight=0.03', 'weight=0.3'), melt=('', 'item=0.1', 'item=0.4'), rlmrec=('', 'weight=0.1', 'weight=0.001'),
-    llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', 'hide=0.2 contrast=0.1', 'hide=0.5')},
+    llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), summed=('', 'contrast=0.1', 'contrast=0.03'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', 'hide=0.2 contrast=0.1', 'hide=0.5'), 'llm-init':('', 'contrast=0.1', 'contrast=0.03')},
     s3rec=('beginnings=False', 'epochs=5', 'beginnings=False epochs=30')).items()}             # the first is the base; S3-Rec's hundred epochs over all beginnings of all histories would take more time than all other systems together
 
 VARIANT = 'llm-cfsr, contrast'       # what validation prefers on one of the two large sets and not on the other: a row of its own, compared with all others too
+CONTRASTED = ('llm-init', 'summed', 'llm-cfsr')                                               # what can contrast histories beside its loss: each has such a row, so that nobody wins by the contrast alone
 SHAPE = {'llm-cfsr':dict(fuse=())}   # what validation prefers on the small sets and on Beauty: the levels stand beside it, see the chapter on the comparison
 
 def space_of(
@@ -54,7 +55,7 @@ def tables(root):
         base = e(like or d, model, **({} if own is None else dict(vectors=own)))
         if 'vectors' in change: change['encoder'] = e(d, model, vectors=change.pop('vectors')).options.encoder
         return Row(label or model, base, e(d, model).data, seeds, model!='pop', change)
-    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, 'llm-cfsr', VARIANT, settings=('contrast=0.1',)) for d in TEXT]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
+    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, m, f'{m}, contrast', settings=('contrast=0.1',)) for d in TEXT for m in CONTRASTED]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row(d, 'llm-init', k, own=k) for d in ('small_beauty_nails', 'small_yelp_ca') for k in FIRST]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
@@ -63,7 +64,7 @@ def tables(root):
     cut = {'llm-cfsr':{}, 'embedding level':dict(fuse=('embedding',)), 'sequence level':dict(fuse=('sequence',)), 'prediction level':dict(fuse=('prediction',)), 'all three levels':dict(fuse=('embedding', 'sequence', 'prediction')),
         'collaborative view alone':dict(view='co'), 'semantic view alone':dict(view='se'), 'random start of ids':dict(settings=('id_init=random',)), 'no shared words':dict(settings=('words=0',)), 'nothing hidden':dict(settings=('hide=0',)), 'aligned, 0.01':dict(align=.01), 'aligned, 0.1':dict(align=.1),
         'all levels, one facet':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=1',)), 'all levels, eight facets':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=8',)), 'plain vectors':dict(vectors='plain'), 'tf-idf':dict(vectors='tfidf')}
-    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]+[row(d, 'summed', f'summed, {k}', settings=(s,)) for d in TEXT for k,s in (('shared words', 'words=2'), ('contrast', 'contrast=0.1'))]+[r for d in TEXT for r in (row(d, 'llm-esr'), row(d, 'llm-esr', 'llm-esr, masks open as released', settings=('leaky=True',)))]
+    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]+[row(d, 'summed', 'summed, shared words', settings=('words=2',)) for d in TEXT]+[r for d in TEXT for r in (row(d, 'llm-esr'), row(d, 'llm-esr', 'llm-esr, masks open as released', settings=('leaky=True',)))]
     return out
 
 def applied(row, best, seed):
@@ -177,8 +178,9 @@ def searched(every, trials, folder, load, shelf):
 def plan(every, trials, folder, load, shelf):
     "What each table needs, what is done, and how long the rest will take by what was measured"
     from llmcfsr.ledger import read_ledger
-    lines = read_ledger(folder/'ledger.jsonl'); took = {}
-    for l in lines: took.setdefault((l['data'], l['options']['model']), []).append(l['seconds']['fit'] if l['kind']=='trial' else l['metrics']['seconds']['fit'])
+    from llmcfsr.recommender import Options
+    lines = read_ledger(folder/'ledger.jsonl'); took = {}                                      # lines that `take` brought lack what is at its default
+    for l in lines: took.setdefault((l['data'], l['options'].get('model', Options().model)), []).append(l['seconds']['fit'] if l['kind']=='trial' else l['metrics']['seconds']['fit'])
     for name,rows in every.items():
         done = [x for r in rows for x in runs_of(r, trials, folder, load, shelf)]; need = sum(r.seeds for r in rows)
         tries = sum(budget(x, trials) for x in {(r.base.data, r.base.options.model, r.base.options.encoder):r.base for r in rows if r.search}.values()) if trials > 1 else 0

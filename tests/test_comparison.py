@@ -63,6 +63,12 @@ def test_a_searched_table_has_the_data_sets_whose_rows_were_all_searched(tmp_pat
     said = go('report', 4, 'pop', 'sasrec', 'llm-esr'); assert '# more\n\nOptions tried for each system on validation items, at most: 1' in said and '# more, searched\n\nOptions tried for each system on validation items, at most: 4' in said
     assert 'more: 3 rows, 3 runs, 7 trials; 3 runs done' in go('plan', 4, 'pop', 'sasrec', 'llm-esr')
 
+def test_what_was_taken_over_can_be_planned_with(tmp_path, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'small_yelp_ca'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.setattr(comparison, 'experiment', functools.partial(comparison.experiment, vectors='tfidf')); monkeypatch.chdir(tmp_path)
+    def go(what, out='out'): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/out), '--data', 'small_yelp_ca', '--systems', 'llm-cfsr', '--seeds', '2', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main(); return capsys.readouterr().out
+    go('more'); go('record'); assert all('model' not in l['options'] for l in read_ledger(tmp_path/'kept.jsonl') if l['kind']=='run')                # the default model is not said
+    go('take', 'there'); assert 'more: 1 rows, 2 runs, 0 trials; 2 runs done, 0.0 core-hours for the rest of the runs' in go('plan', 'there')
+
 def test_a_table_for_ids_takes_the_options_chosen_on_text(tmp_path):
     (r,) = [r for r in comparison.tables(tmp_path)['ids'] if r.label == 'melt' and r.data.endswith('fashion_ids')]; assert r.base.data.endswith('beauty_5core') and comparison.applied(r, r.base, 1).data == r.data
     (r,) = [r for r in comparison.tables(tmp_path)['vectors'] if r.label == 'summed, tfidf' and 'yelp' in r.data]; assert comparison.applied(r, r.base, 1).options.encoder == 'vectors/yelp_city_5core-tfidf.safetensors'
