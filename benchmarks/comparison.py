@@ -112,6 +112,17 @@ def make_vectors(folder, experiments, load, shelf):
         table.save(folder/name)
         print(f'{name}: {table.E.shape[0]-1} x {table.E.shape[1]} in {time.perf_counter()-begun:.0f} s', flush=True)
 
+@functools.lru_cache(maxsize=1)
+def lines_of(file, changed, size):
+    "The lines of a ledger that was changed then and is so long"
+    from llmcfsr.ledger import read_ledger
+    return read_ledger(file)
+
+def lines_in(folder):
+    "The lines of a folder's ledger; the file is read again only if it has changed"
+    file = folder/'ledger.jsonl'; state = file.stat() if file.exists() else None
+    return [] if state is None else lines_of(file, state.st_mtime_ns, state.st_size)
+
 def stages(x, trials):
     "What is tried for a base, stage by stage: step size and dropout for all alike, then the system's own setting at the best of them, for which every fourth trial is kept; pairs of space and draws"
     own = trials//4 if x.options.model in OWN else 0; first = {k:v for k,v in space_of(x.options.model).items() if k!='settings'}
@@ -124,14 +135,14 @@ def budget(x, trials):
 
 def chosen(row, trials, folder, load, shelf, known=False):
     "The base of a row with the options validation prefers; None if that is not `known` yet"
-    from llmcfsr.ledger import choose, draws, find, read_ledger
+    from llmcfsr.ledger import choose, draws, find
     x = row.base
     if not row.search or trials < 2: return x
     for space,n in stages(x, trials):
         base = {k:getattr(x.options, k) for k in space}
         if known:
-            lines = read_ledger(folder/'ledger.jsonl'); d = load(x.data)
-            if any(find(lines, dataclasses.replace(x, options=dataclasses.replace(x.options, **o)), d.fingerprint, 'trial') is None for o in draws(space, n, 0, base)): return None
+            d = load(x.data)
+            if any(find(lines_in(folder), dataclasses.replace(x, options=dataclasses.replace(x.options, **o)), d.fingerprint, 'trial') is None for o in draws(space, n, 0, base)): return None
         x = choose(x, space, n, folder, shelf=shelf, data=load)[0]
     return x
 
@@ -144,7 +155,7 @@ def main():
     a = p.parse_args(); root = Path(a.root).resolve(); folder = Path(a.folder); folder.mkdir(parents=True, exist_ok=True); folder = folder.resolve(); os.chdir(folder)
     import torch
     from llmcfsr.core import Shelf
-    from llmcfsr.ledger import Data, find, read_ledger, work
+    from llmcfsr.ledger import Data, work
     torch.set_num_threads(a.threads); load,shelf,every = Data(),Shelf(),tables(root)
     mine = lambda rows: [r._replace(seeds=min(r.seeds, a.seeds or r.seeds)) for r in rows if (not a.data or Path(r.data).name in a.data) and (not a.systems or any(r.label.startswith(l) for l in a.systems))]
     if a.what in ('plan', 'report'): return (plan if a.what=='plan' else report)({k:mine(v) for k,v in every.items()}, a.trials, folder, load, shelf)
@@ -162,9 +173,9 @@ def main():
 
 def runs_of(row, trials, folder, load, shelf):
     "Pairs (experiment, line) of a row that the ledger holds, its options chosen among so many"
-    from llmcfsr.ledger import find, read_ledger
+    from llmcfsr.ledger import find
     if any(not Path(d).exists() and d!='ml-100k' for d in {row.data, row.base.data if row.search and trials > 1 else row.data}): return []
-    best,lines = chosen(row, trials, folder, load, shelf, known=True),read_ledger(folder/'ledger.jsonl')
+    best,lines = chosen(row, trials, folder, load, shelf, known=True),lines_in(folder)
     return [] if best is None else [(e, l) for s in range(row.seeds) if (l := find(lines, e := applied(row, best, s), load(row.data).fingerprint)) is not None]
 
 def searched(every, trials, folder, load, shelf):
@@ -177,9 +188,8 @@ def searched(every, trials, folder, load, shelf):
 
 def plan(every, trials, folder, load, shelf):
     "What each table needs, what is done, and how long the rest will take by what was measured"
-    from llmcfsr.ledger import read_ledger
     from llmcfsr.recommender import Options
-    lines = read_ledger(folder/'ledger.jsonl'); took = {}                                      # lines that `take` brought lack what is at its default
+    lines = lines_in(folder); took = {}                                                        # lines that `take` brought lack what is at its default
     for l in lines: took.setdefault((l['data'], l['options'].get('model', Options().model)), []).append(l['seconds']['fit'] if l['kind']=='trial' else l['metrics']['seconds']['fit'])
     for name,rows in every.items():
         done = [x for r in rows for x in runs_of(r, trials, folder, load, shelf)]; need = sum(r.seeds for r in rows)
