@@ -280,6 +280,7 @@ def record(every, trials, folder, load, shelf, to):
     lost = {(l['kind'], l['key']) for l in read_ledger(to) if l['kind']=='trial' or l['kind']=='run' and ranks_file(to, l['key']).exists()}-{(l['kind'], l['key']) for l in held}
     if lost: raise InputError(f"{to} holds {len(lost)} runs and trials that {folder} lacks: `take` them first, or write to another file with --to")
     for name,done,given in searched(every, trials, folder, load, shelf):
+        done = [x for x in done if x[1]['key'] in runs]                                        # another process may have added to the ledger since
         rows += [dict(kind='row', table=name, label=e.label, data=l['data'], key=l['key'], trials=budget(e, given)) for e,l in done]
         for d in dict.fromkeys(l['data'] for _,l in done):
             here = [(e, l) for e,l in done if l['data']==d]; first = next((e.label for e,_ in here if e.label.startswith('llm-cfsr')), None)

@@ -69,6 +69,13 @@ def test_what_was_taken_over_can_be_planned_with(tmp_path, monkeypatch, capsys):
     go('more'); go('record'); assert all('model' not in l['options'] for l in read_ledger(tmp_path/'kept.jsonl') if l['kind']=='run')                # the default model is not said
     go('take', 'there'); assert 'more: 1 rows, 2 runs, 0 trials; 2 runs done, 0.0 core-hours for the rest of the runs' in go('plan', 'there')
 
+def test_a_record_is_of_one_moment(tmp_path, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'llmesr_fashion_ids'); monkeypatch.chdir(tmp_path); searched = comparison.searched
+    def go(what): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'llmesr_fashion_ids', '--systems', 'pop', '--seeds', '1', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main()
+    def later(*a):                                                                        # a run that another process ends while this one records
+        for name,done,given in searched(*a): yield name,[*done, *((e, dict(l, key='f'*16)) for e,l in done)],given
+    go('ids'); monkeypatch.setattr(comparison, 'searched', later); go('record'); kept = read_ledger(tmp_path/'kept.jsonl'); assert [l['kind'] for l in kept] == ['run', 'row'] and kept[0]['key'] == kept[1]['key']
+
 def test_a_table_for_ids_takes_the_options_chosen_on_text(tmp_path):
     (r,) = [r for r in comparison.tables(tmp_path)['ids'] if r.label == 'melt' and r.data.endswith('fashion_ids')]; assert r.base.data.endswith('beauty_5core') and comparison.applied(r, r.base, 1).data == r.data
     (r,) = [r for r in comparison.tables(tmp_path)['vectors'] if r.label == 'summed, tfidf' and 'yelp' in r.data]; assert comparison.applied(r, r.base, 1).options.encoder == 'vectors/yelp_city_5core-tfidf.safetensors'
