@@ -215,14 +215,19 @@ def report(every, trials, folder, load, shelf):
 
 GROUPS = ('overall', 'tail_item', 'head_item', 'tail_user', 'head_user', *(f'popularity_{g}' for g in range(1, 6))); METRICS = ('HR@10', 'NDCG@10', 'n', 'least', 'most'); COUNTS = ('above', 'tied')
 
+def rounded(x, digits=9):
+    "JSON with its numbers cut to so many decimals, enough that a table of four shows the same"
+    if isinstance(x, dict): return {k:rounded(v, digits) for k,v in x.items()}
+    return [rounded(v, digits) for v in x] if isinstance(x, list) else round(x, digits) if isinstance(x, float) else x
+
 def slim(line):
-    "A line of the ledger without what no table shows"
+    "A line of the ledger without what no table shows: fifths by popularity are kept of the full ranking of test items alone"
     from llmcfsr.recommender import Options
     default = json.loads(json.dumps(dataclasses.asdict(Options()))); out = {k:line[k] for k in ('kind', 'key', 'label', 'data', 'data_print', 'epochs', 'versions')}
     out['options'] = {k:v for k,v in line['options'].items() if v!=default.get(k)}
     if line['kind']=='trial': return dict(out, valid=line['valid'], seconds=line['seconds'], best_epoch=line['best_epoch'])
-    m = line['metrics']; cut = lambda part: {g:{k:part[g][k] for k in METRICS if k in part[g]} for g in GROUPS if g in part}
-    return dict(out, metrics=dict(test={k:cut(m['test'][k]) for k in ('full', 'sampled')}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
+    m = line['metrics']; cut = lambda part, groups=GROUPS[:5]: {g:{k:part[g][k] for k in METRICS if k in part[g]} for g in groups if g in part}
+    return dict(out, metrics=dict(test={'full':cut(m['test']['full'], GROUPS), 'sampled':cut(m['test']['sampled'])}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
 
 def headline(lines):
     "The main table of recorded lines in few words, for the README: NDCG@10 on test items, means over the seeds that were run"
@@ -287,6 +292,6 @@ def record(every, trials, folder, load, shelf, to):
             if first is None or len({e.label for e,_ in here}) < 2: continue
             for one in dict.fromkeys([first, *(e.label for e,_ in here if e.label.startswith(VARIANT))]): rows += [dict(kind='difference', table=name, data=d, system=one, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, one).reset_index().to_dict('records')]
     for key in runs: keep_ranks(folder/'runs'/key, ranks_file(to, key))
-    write_text(to, ''.join(json.dumps(l, ensure_ascii=False)+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences', headline([*runs.values(), *rows]), sep='\n')
+    write_text(to, ''.join(json.dumps(l if l['kind']=='row' else dict(l, **rounded({k:v for k,v in l.items() if k!='options'})), ensure_ascii=False, separators=(',', ':'))+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences', headline([*runs.values(), *rows]), sep='\n')
 
 if __name__=='__main__': main()
