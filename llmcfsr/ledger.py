@@ -210,7 +210,7 @@ def choose(
     tried = [(with_(o), dict(o, **{metric:v})) for o,v in answered(ask, lambda o: trial(with_(o), folder, **kwargs)['valid'][metric])]
     best = max(tried, key=lambda t: t[1][metric])[0]; prints = (kwargs.get('data') or Data())(experiment.data).fingerprint
     for out in [Path(folder)/'runs'/experiment_key(e, prints) for e,_ in tried if e!=best]:
-        if out.exists() and not (out/'metrics.json').exists(): shutil.rmtree(out)              # what is not chosen is not ranked
+        if out.exists() and not any((out/f).exists() for f in ('metrics.json', 'ranks.parquet')): shutil.rmtree(out)  # what is not chosen is not ranked; what was ranked stays
     return best,pd.DataFrame([row for _,row in tried]).sort_values(metric, ascending=False, ignore_index=True)
 
 # %% ../nbs/66a_ledger.ipynb #844eb679

@@ -62,6 +62,8 @@ def test_a_searched_table_has_the_data_sets_whose_rows_were_all_searched(tmp_pat
     three,own = trials[3:6],trials[6]; top = max(three, key=lambda l: l['valid']['NDCG@10'])['options']; assert all(l['options']['settings'] == [] for l in three) and own['options'] == dict(top, settings=own['options']['settings']) and own['options']['settings'] in (['alpha=0.03'], ['alpha=0.3'])
     said = go('report', 4, 'pop', 'sasrec', 'llm-esr'); assert '# more\n\nOptions tried for each system on validation items, at most: 1' in said and '# more, searched\n\nOptions tried for each system on validation items, at most: 4' in said
     assert 'more: 3 rows, 3 runs, 7 trials; 3 runs done' in go('plan', 4, 'pop', 'sasrec', 'llm-esr')
+    recorded(); text = (tmp_path/'kept.jsonl').read_bytes(); (tmp_path/'out').rename(tmp_path/'first'); monkeypatch.setattr(sys, 'argv', ['comparison.py', 'take', '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--to', str(tmp_path/'kept.jsonl')]); comparison.main()
+    ranked = {f.parent.name for f in (tmp_path/'out'/'runs').glob('*/ranks.parquet')}; recorded(); assert text == (tmp_path/'kept.jsonl').read_bytes() and ranked == {f.parent.name for f in (tmp_path/'out'/'runs').glob('*/ranks.parquet')}     # ranks of what was tried and not chosen stay
 
 def test_what_was_taken_over_can_be_planned_with(tmp_path, monkeypatch, capsys):
     make_folder(tmp_path/'data', 'small_yelp_ca'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.setattr(comparison, 'experiment', functools.partial(comparison.experiment, vectors='tfidf')); monkeypatch.chdir(tmp_path)
