@@ -67,7 +67,7 @@ class _Parser(argparse.ArgumentParser):
 
 # %% ../nbs/68_cli.ipynb #2d67dcf5
 KINDS = {'the system':('model', 'backbone', 'dim', 'blocks', 'heads', 'max_len', 'dropout', 'view', 'fuse', 'settings'), 'the language side':('encoder', 'finetune', 'tune_steps', 'tune_batch', 'tune_lr', 'tune_tau', 'tune_rho', 'tune_mix'),
-    'training':('epochs', 'patience', 'batch_size', 'lr', 'weight_decay', 'loss', 'negatives', 'calibration', 'align', 'seed'), 'the machine':('device', 'precision')}
+    'training':('epochs', 'patience', 'batch_size', 'lr', 'weight_decay', 'loss', 'negatives', 'calibration', 'align', 'prior', 'seed'), 'the machine':('device', 'precision')}
 
 def add_options(
     p,          # an argument parser

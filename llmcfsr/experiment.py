@@ -138,6 +138,7 @@ def run(
     shelf:Shelf=None, # where item vectors are kept
     formats=('png',), # of the figures
     on_epoch=(),      # `Watcher`s of the training
+    trained=None,     # function of the folder that gives a `Recommender` with these options, and leaves its history there; trained here if None
 )->dict:              # the content of `metrics.json`
     "Train, evaluate, and leave a complete run folder"
     formats = figure_formats(formats)
@@ -145,7 +146,7 @@ def run(
         tidy(out)
         if open_run(out, run_config(dataset, options, source or dataset.name, loading), resume): metrics = read_metrics(out)
         else:
-            rec = train_run(dataset, options, out, resume, shelf, on_epoch); rec.save_pretrained(out/'model')
+            rec = trained(out) if trained else train_run(dataset, options, out, resume, shelf, on_epoch); rec.save_pretrained(out/'model')
             metrics = store(out, dataset, evaluate(rec, dataset), formats)
             log.info('run folder %s is complete', out)
         shutil.rmtree(out/'checkpoint', ignore_errors=True)

@@ -58,6 +58,7 @@ class Options:
     view:str = 'dual'           # `llm-cfsr` only: dual, co (collaborative) or se (semantic)
     fuse:tuple = ()             # `llm-cfsr` only: the levels at which the views read each other, of embedding, sequence and prediction; if none, they meet in their scores
     align:float = 0.            # weight of the alignment of the two views
+    prior:bool = False          # add the logarithm of an item's popularity to its scores, with the weight that validation prefers
     seed:int = 0                # of weights, batches and dropout
     device:str = 'cpu'          # cpu or cuda
     precision:str = 'fp32'      # fp32, or bf16 on a GPU
@@ -126,7 +127,7 @@ def idle_options(
 )->list:       # names
     "Options that were changed and decide nothing in this run"
     words,own = o.model!='pop' and SYSTEMS[o.model].text,o.model!='pop' and SYSTEMS[o.model].dual; tuned = words and o.finetune; blocks = o.model!='caser' and 'gru4rec' not in (o.model, o.backbone if o.model not in BACKBONES else '')
-    read = dict(backbone=o.model not in (*BACKBONES, 'pop'), finetune=words, **{f.name:tuned for f in dataclasses.fields(Options) if f.name.startswith('tune_')}, blocks=blocks, heads=blocks, calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
+    read = dict(prior=o.model!='pop', backbone=o.model not in (*BACKBONES, 'pop'), finetune=words, **{f.name:tuned for f in dataclasses.fields(Options) if f.name.startswith('tune_')}, blocks=blocks, heads=blocks, calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
     return [f.name for f in dataclasses.fields(Options) if getattr(o, f.name) != f.default and not read.get(f.name, True)]
 
 # %% ../nbs/64_recommender.ipynb #6aae0ff5
@@ -244,7 +245,7 @@ class Recommender:
         self.model = self.scorer = self.items = self.popularity = None
         self.records,self.seconds,self.data,self.table,self.labels = [],{},{},{},{}
         self.attributes = self.known = self.words = self.adapter = self._E = self._reader = self._shared = None  # of the items; histories; what is needed to embed more texts
-        self.n_trained,self._index,self._maps = 0,{},{}
+        self.n_trained,self._index,self._maps,self.prior = 0,{},{},0.
 
     def fit(self,
         data,         # a `Dataset`, or a frame with the columns user, item and, if known, time
@@ -269,6 +270,7 @@ class Recommender:
             model = make_model(self.options, dataset.interactions.n_items, E, attributes=attributes).to(self.options.device)
             now = []; self.records = train_model(model, split, self.options, E, attributes, on_epoch=[lambda r: now.append(len(r)), *([on_epoch] if callable(on_epoch) else on_epoch or ())], **kwargs)
             self._use(model); self._shared = attributes.names if attributes is not None and SYSTEMS[self.options.model].grows else None
+        if self.options.prior: self.choose_prior(split)
         self.seconds['fit'] = time.perf_counter()-start
         if self.options.model!='pop': self.seconds['fit'] += sum(r['train_seconds']+r['valid_seconds'] for r in self.records[:now[0]-1 if now else None])      # epochs of a run that is gone on with
         return self
@@ -307,7 +309,13 @@ def _use(self:Recommender, model):
     if model is None: self.scorer = Popularity(self.popularity)
     else:
         from llmcfsr.model import ModelScorer
-        self.scorer = ModelScorer(model.eval())
+        self.scorer = ModelScorer(model.eval(), more=self._more())
+
+@patch
+def _more(self:Recommender):
+    "What the prior adds to the scores, None without one"
+    from llmcfsr.prior import log_counts
+    return np.float32(self.prior)*log_counts(self.popularity) if self.prior else None
 
 # %% ../nbs/64_recommender.ipynb #428399c6
 @patch
@@ -436,6 +444,27 @@ def recommend(self:Recommender,
         if skipped+more: logging.getLogger('llmcfsr').warning('%d ids that are not in the catalogue were skipped', skipped+more)
     return out
 
+# %% ../nbs/64_recommender.ipynb #32357707
+@patch
+def set_prior(self:Recommender,
+    weight:float, # of the logarithm of an item's popularity: above 0 towards popular items, below 0 towards rare ones
+):                # self
+    "Move all lists towards popular or rare items (@eq-prior); nothing is trained, and 0 takes it back"
+    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    if self.model is None: raise InputError(f"model {self.options.model!r} is popularity itself: a prior changes nothing; take a model that is trained")
+    if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not np.isfinite(weight): raise InputError(f"weight={weight!r} must be a finite number, such as 0.3 towards popular items or -0.3 towards rare ones")
+    self.prior = float(weight); self._use(self.model)
+    return self
+
+@patch
+def choose_prior(self:Recommender,
+    split, # `Split` of the data that the model was trained on; its validation items decide
+):         # self
+    "Give the scores the prior that validation prefers (@eq-prior-choice)"
+    from llmcfsr.prior import choose_weight
+    if self.model is None: return self
+    return self.set_prior(choose_weight(self.set_prior(0.).scorer, split))
+
 # %% ../nbs/64_recommender.ipynb #54123587
 @patch(as_prop=True)
 def vectors(self:Recommender)->np.ndarray:
@@ -519,7 +548,7 @@ def save_pretrained(self:Recommender,
         if histories: write_json(tmp/'users.json', known.users)
         beside = {p.relative_to(tmp).as_posix():fingerprint(p.read_bytes()) for p in sorted(tmp.rglob('*')) if p.is_file()}
         config = sealed(dict(format='llmcfsr-model-1', version=__version__, options=dataclasses.asdict(self.options), data=self.data, table=self.table,
-            n_items=len(self.items), n_trained=self.n_trained, items=fingerprint(self.items), labels=fingerprint(self.labels), beside=beside))
+            n_items=len(self.items), n_trained=self.n_trained, prior=self.prior, items=fingerprint(self.items), labels=fingerprint(self.labels), beside=beside))
         if text: save_tensors(tmp/'text.safetensors', text, dict(config=config['print']))
         if histories: save_tensors(tmp/'histories.safetensors', flat(known), dict(config=config['print']))
         save_tensors(tmp/'model.safetensors', {'popularity':self.popularity, **tensors}, dict(config=config['print']))
@@ -541,6 +570,7 @@ def _read_model(folder):
     if not isinstance(items, list) or not all(isinstance(i, str) for i in items) or fingerprint(items) != config.get('items'): raise InputError(f"{folder/'items.json'} is not the catalogue that the model was trained on: {mend}")
     if not isinstance(labels, dict) or config.get('labels', found := fingerprint(labels)) != found: raise InputError(f"{folder/'labels.json'} does not hold the titles that were written: {mend}")
     tensors,note = load_tensors(numbers, mend)
+    if isinstance(w := config.get('prior', 0.), bool) or not isinstance(w, (int, float)) or not np.isfinite(w): raise InputError(f"{file}: prior={w!r} must be a finite number: {mend}")
     if note.get('config') != config.get('print'): raise InputError(f"{numbers} belongs to another model than {file.name}: {mend}")
     n = tensors.get('popularity')
     if n is None or n.shape != (len(items)+1,) or n.dtype != np.int64: raise InputError(f"{numbers} does not fit {len(items)} items: {mend}")
@@ -592,7 +622,7 @@ def from_pretrained(cls:Recommender,
     try: rec = cls(**{**config['options'], 'device':device, 'precision':precision})
     except InputError as e: raise InputError(f"{Path(folder)/'config.json'}: {e}") from None
     rec.items,rec._row,rec.data,rec.table = items,{i:n+1 for n,i in enumerate(items)},config['data'],config.get('table', {})
-    rec.labels,rec.popularity,rec.n_trained = labels,tensors.pop('popularity'),config.get('n_trained', len(items)); rec._read_more(Path(folder), config.get('print'))
+    rec.labels,rec.popularity,rec.n_trained,rec.prior = labels,tensors.pop('popularity'),config.get('n_trained', len(items)),float(config.get('prior', 0.)); rec._read_more(Path(folder), config.get('print'))
     state = {k.removeprefix('model.'):torch.from_numpy(v) for k,v in tensors.items()}
     if rec.options.model == 'pop': rec._use(None); return rec
     try: model = SYSTEMS[rec.options.model].rebuild(Material(model_config(rec.options), len(items), own=own_settings(rec.options)), state); model.load_state_dict(state)
@@ -729,7 +759,7 @@ def export(self:Recommender,
     model = self._network('export')
     if not SYSTEMS[self.options.model].exports: raise InputError(f"model {self.options.model!r} works with operations that ONNX has not: take another system, or `save_pretrained`")
     from llmcfsr.export import export_folder
-    export_folder(model, self.popularity, self.items, folder, self.data, self.labels, quantise)
+    export_folder(model, self.popularity, self.items, folder, self.data, self.labels, quantise, self._more())
 
 @patch
 def push_to_hub(self:Recommender,
