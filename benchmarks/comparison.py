@@ -4,7 +4,8 @@
 from its last epoch, and `--seconds` says after how long nothing new is begun. `plan` prints what each table needs and how much of it is done. Options are chosen on validation items: step sizes and dropouts, the
 same for all, then one setting of a system's own if it has one, `--trials` in all at most, seed 0; nothing is chosen on test items. `report` writes the tables
 from the ledger as they stand, `record` what the chapter on the comparison shows, with the ranks of every run, and `take` puts what was recorded into an
-empty `OUT`, so that the comparison goes on from there on another machine."""
+empty `OUT`, so that the comparison goes on from there on another machine. The table `prior` trains nothing that the others have trained: it gives their models a
+prior on popularity; `roads` measures the main ones under all priors."""
 import argparse, dataclasses, functools, json, os, sys, time
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ FIRST = ('tslrec', 'said')         # what these two are is a first stage: vector
 FOUR = ('sasrec', 'llm-init', 'llm-esr', 'llm-cfsr')
 BASE = dict(lr=(1e-3, 5e-4, 2e-3), dropout=(.5, .3))                                          # what is searched for every system
 OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight=0.03', 'weight=0.3'), ips=('', 'eta=0.25', 'eta=1'), ssl=('', 'weight=0.03', 'weight=0.3'), melt=('', 'item=0.1', 'item=0.4'), rlmrec=('', 'weight=0.1', 'weight=0.001'),
-    llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), summed=('', 'contrast=0.1', 'contrast=0.03'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', 'hide=0.2 contrast=0.1', 'hide=0.5'), 'llm-init':('', 'contrast=0.1', 'contrast=0.03')},
+    llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), summed=('', 'contrast=0.1', 'contrast=0.03'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', 'hide=0.2 contrast=0.1', 'hide=0 words=0'), 'llm-init':('', 'contrast=0.1', 'contrast=0.03')},
     s3rec=('beginnings=False', 'epochs=5', 'beginnings=False epochs=30')).items()}             # the first is the base; S3-Rec's hundred epochs over all beginnings of all histories would take more time than all other systems together
 
 VARIANT = 'llm-cfsr, contrast'       # what validation prefers on one of the two large sets and not on the other: a row of its own, compared with all others too
@@ -59,7 +60,8 @@ def tables(root):
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row(d, 'llm-init', k, own=k) for d in ('small_beauty_nails', 'small_yelp_ca') for k in FIRST]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
-    out['steps'] = [row(d, m, f'{m}, contrast'+more, settings=('contrast=0.1',), **change) for d in TEXT for m in CONTRASTED[::-1] for more,change in (('', {}), (', half the step', dict(lr=5e-4)))]
+    out['steps'] = [row(d, m, f'{m}, contrast'+more, settings=('contrast=0.1',), **change) for d in TEXT for m in CONTRASTED[::-1] for more,change in (('', {}), (', half the step', dict(lr=5e-4)))]+[row(d, m, f'{m}, half the step', lr=5e-4) for d in TEXT for m in ('llm-cfsr', 'llm-init', 'cl4srec')]
+    out['prior'] = [r._replace(label=f'{r.label}, prior', change=dict(r.change, prior=True)) for r in (*out['main'], *(r for r in out['steps'] if 'lr' in r.change), *out['more']) if r.search]
     out['losses'] = [row(d, m, f'{m}, {l}', loss=l) for d in TEXT for m in FOUR for l in ('bce', 'gbce', 'softmax', 'sampled')]
     out['vectors'] = [row(d, m, f'{m}, {v}', vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
     cut = {'llm-cfsr':{}, 'embedding level':dict(fuse=('embedding',)), 'sequence level':dict(fuse=('sequence',)), 'prediction level':dict(fuse=('prediction',)), 'all three levels':dict(fuse=('embedding', 'sequence', 'prediction')),
@@ -149,7 +151,7 @@ def chosen(row, trials, folder, load, shelf, known=False):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('what', help='plan, report, record, take, or the name of a table: main, backbones, more, ids, steps, losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
+    p.add_argument('what', help='plan, report, record, take, roads, or the name of a table: main, backbones, more, ids, steps, prior, losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
     p.add_argument('--seconds', type=float, help='begin nothing new after so many'); p.add_argument('--trials', type=int, default=8, help='options tried for each system on validation items (default 8: all six pairs of step size and dropout, then two of its own setting if it has one); 1 for no search')
     p.add_argument('--data', action='append', help='only these data sets'); p.add_argument('--systems', action='append', help='only the rows whose label begins so'); p.add_argument('--seeds', type=int, help='at most so many'); p.add_argument('--threads', type=int, default=1)
     p.add_argument('--to', default=Path(__file__).resolve().parent/'results'/'comparison.jsonl', help='file that `record` writes and `take` reads; ranks lie in the folder `ranks` beside it')
@@ -162,7 +164,8 @@ def main():
     if a.what in ('plan', 'report'): return (plan if a.what=='plan' else report)({k:mine(v) for k,v in every.items()}, a.trials, folder, load, shelf)
     if a.what=='take': return take(a.to, root, folder, load)
     if a.what=='record': return record({k:mine(v) for k,v in every.items()}, a.trials, folder, load, shelf, a.to)
-    if a.what not in every: p.error(f"{a.what!r} is no table: take one of {', '.join(every)}, or plan, report, record or take")
+    if a.what=='roads': return roads(mine(every['main'])+[r for r in mine(every['steps']) if 'lr' in r.change], folder, load, shelf, Path(a.to).with_name('roads.jsonl'))
+    if a.what not in every: p.error(f"{a.what!r} is no table: take one of {', '.join(every)}, or plan, report, record, take or roads")
     begun,rows = time.perf_counter(),mine(every[a.what]); over = lambda: a.seconds is not None and time.perf_counter()-begun > a.seconds
     for seed in range(max((r.seeds for r in rows), default=0)):                                # first seeds of all systems first
         for r in rows:
@@ -227,7 +230,7 @@ def slim(line):
     out['options'] = {k:v for k,v in line['options'].items() if v!=default.get(k)}
     if line['kind']=='trial': return dict(out, valid=line['valid'], seconds=line['seconds'], best_epoch=line['best_epoch'])
     m = line['metrics']; cut = lambda part, groups=GROUPS[:5]: {g:{k:part[g][k] for k in METRICS if k in part[g]} for g in groups if g in part}
-    return dict(out, metrics=dict(test={'full':cut(m['test']['full'], GROUPS), 'sampled':cut(m['test']['sampled'])}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
+    return dict(out, metrics=dict(**({'prior':m['prior']} if 'prior' in m else {}), test={'full':cut(m['test']['full'], GROUPS), 'sampled':cut(m['test']['sampled'])}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
 
 def headline(lines):
     "The main table of recorded lines in few words, for the README: NDCG@10 on test items, means over the seeds that were run"
@@ -239,6 +242,15 @@ def headline(lines):
     out = ['| | '+' | '.join(f'`{d}`: all | tail items | head items | seeds' for d in sets)+' |', '|---'*(1+4*len(sets))+'|']
     for k in order: out.append(f'| {k} | '+' | '.join(' | '.join([*(f'{x:.4f}' for x in mean(cells[k], d)), str(len(cells[k][d]))]) if d in cells[k] else ' | | |' for d in sets)+' |')
     return '\n'.join(out)
+
+def with_prior(to):
+    "The file beside the recorded one that takes what has a prior, so that neither grows beyond a megabyte"
+    return Path(to).with_stem(Path(to).stem+'_prior')
+
+def recorded(to):
+    "All recorded lines"
+    from llmcfsr.ledger import read_ledger
+    return [*read_ledger(to), *read_ledger(with_prior(to))]
 
 def ranks_file(to, key):
     "Where the ranks of a recorded run lie"
@@ -267,7 +279,7 @@ def take(to, root, folder, load):
     "Put recorded trials and runs into a folder that lacks them; a run whose ranks were not kept is left out, and so made again"
     from llmcfsr.ledger import add_line, read_ledger
     ledger = folder/'ledger.jsonl'; there = {(l['kind'], l['key']) for l in read_ledger(ledger)}; counts,without = dict(run=0, trial=0),0
-    for l in read_ledger(to):
+    for l in recorded(to):
         if l['kind'] not in counts or (l['kind'], l['key']) in there: continue
         source = l['data'] if l['data']=='ml-100k' else root/l['data']
         if l['data']!='ml-100k' and not source.exists(): without += 1; continue
@@ -282,7 +294,7 @@ def record(every, trials, folder, load, shelf, to):
     from llmcfsr.core import InputError, write_text
     from llmcfsr.ledger import differences, read_ledger
     held = read_ledger(folder/'ledger.jsonl'); lines,runs,rows = [slim(l) for l in held if l['kind']=='trial'],{l['key']:slim(l) for l in held if l['kind']=='run'},[]
-    lost = {(l['kind'], l['key']) for l in read_ledger(to) if l['kind']=='trial' or l['kind']=='run' and ranks_file(to, l['key']).exists()}-{(l['kind'], l['key']) for l in held}
+    lost = {(l['kind'], l['key']) for l in recorded(to) if l['kind']=='trial' or l['kind']=='run' and ranks_file(to, l['key']).exists()}-{(l['kind'], l['key']) for l in held}
     if lost: raise InputError(f"{to} holds {len(lost)} runs and trials that {folder} lacks: `take` them first, or write to another file with --to")
     for name,done,given in searched(every, trials, folder, load, shelf):
         done = [x for x in done if x[1]['key'] in runs]                                        # another process may have added to the ledger since
@@ -292,6 +304,30 @@ def record(every, trials, folder, load, shelf, to):
             if first is None or len({e.label for e,_ in here}) < 2: continue
             for one in dict.fromkeys([first, *(e.label for e,_ in here if e.label.startswith(VARIANT))]): rows += [dict(kind='difference', table=name, data=d, system=one, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, one).reset_index().to_dict('records')]
     for key in runs: keep_ranks(folder/'runs'/key, ranks_file(to, key))
-    write_text(to, ''.join(json.dumps(l if l['kind']=='row' else dict(l, **rounded({k:v for k,v in l.items() if k!='options'})), ensure_ascii=False, separators=(',', ':'))+'\n' for l in [*lines, *runs.values(), *rows])); print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences', headline([*runs.values(), *rows]), sep='\n')
+    apart = lambda l: l['options'].get('prior', False) if l['kind']=='run' else l.get('table', '').startswith('prior'); said = lambda l: json.dumps(l if l['kind']=='row' else dict(l, **rounded({k:v for k,v in l.items() if k!='options'})), ensure_ascii=False, separators=(',', ':'))+'\n'
+    for file,mine in ((to, False), (with_prior(to), True)):
+        if some := [said(l) for l in [*lines, *runs.values(), *rows] if apart(l)==mine]: write_text(file, ''.join(some))
+    print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences', headline([*runs.values(), *rows]), sep='\n')
+
+def last_learned(split):
+    "As cases what was learned last of each user: the newest item of the training part, after those before it"
+    from llmcfsr.split import Cases, cases
+    c = cases(split, 'valid'); upto = c.upto-1; known = upto>split.inter.start[c.user]
+    return Cases(c.user[known], split.inter.item[upto[known]], upto[known], split.inter)
+
+def roads(rows, folder, load, shelf, to):
+    "What the models that rows without a search have kept, seed 0, reach under priors from -1 to 1, as JSON lines: on targets they were trained on, on validation and on test items, the last for looking at alone"
+    from llmcfsr.core import write_text
+    from llmcfsr.ledger import read_ledger
+    from llmcfsr.prior import road
+    from llmcfsr.recommender import Recommender
+    from llmcfsr.split import cases, head_tail, leave_one_out
+    lines = {(l['key'], l['part']):l for l in read_ledger(to)}; weights = [w/10 for w in range(-10, 11)]
+    for e,l in [x for r in rows for x in runs_of(r._replace(seeds=1), 1, folder, load, shelf)]:
+        model = folder/'runs'/l['key']/'model'
+        if (l['key'], 'test') in lines or not (model/'config.json').exists() or e.options.model=='pop': continue
+        split = leave_one_out(load(e.data).interactions); scorer = Recommender.from_pretrained(model).set_prior(0.).scorer
+        for part,c in (('learned', last_learned(split)), *((p, cases(split, p)) for p in ('valid', 'test'))): lines[l['key'],part] = dict(kind='road', key=l['key'], label=e.label, data=l['data'], part=part, **rounded(road(scorer, c, head_tail(split), weights).reset_index().to_dict('list'), 6))
+        write_text(to, ''.join(json.dumps(x, separators=(',', ':'))+'\n' for x in lines.values())); print(f"{l['data']} {e.label}", flush=True)
 
 if __name__=='__main__': main()

@@ -36,7 +36,7 @@ def evaluate(
     parameters = sum(p.numel() for p in rec.model.parameters() if p.requires_grad) if rec.model is not None else 0
     metrics = dict(test=dict(**tell(test), beyond=beyond(test.top, groups, dataset.interactions.n_items)), valid=tell(valid),
         thresholds=dict(item=int(groups.item_threshold), user=int(groups.user_threshold)), parameters=parameters,
-        seconds={**rec.seconds, 'evaluate':time.perf_counter()-start})
+        **({'prior':rec.prior} if rec.prior else {}), seconds={**rec.seconds, 'evaluate':time.perf_counter()-start})
     return dict(metrics=metrics, full=test.full, sampled=test.sampled)
 
 # %% ../nbs/65_experiment.ipynb #68cce3cc
@@ -106,10 +106,11 @@ def open_run(
     old = read_config(out)
     if there == ['config.json']: write_json(out/'config.json', config); return False      # nothing was computed yet
     if old['data']['fingerprint'] != config['data']['fingerprint']: raise InputError(f"{out} was begun on other data ({old['data']['name']}, fingerprint {old['data']['fingerprint']}): give another --out")
-    done = (out/'metrics.json').exists(); differ = [k for k,v in config['options'].items() if old['options'].get(k) != v]
-    idle = [] if 'model' in differ else [k for o in (old, config) for k in idle_options(Options(**{f.name:o['options'][f.name] for f in dataclasses.fields(Options) if f.name in o['options']}))]   # what the model does not read may differ
+    had = {**json.loads(json.dumps(dataclasses.asdict(Options()))), **old['options']}                                                # an option that the version which began it did not know was at its default
+    done = (out/'metrics.json').exists(); differ = [k for k,v in config['options'].items() if had[k] != v]
+    idle = [] if 'model' in differ else [k for o in (had, config['options']) for k in idle_options(Options(**{f.name:o[f.name] for f in dataclasses.fields(Options) if f.name in o}))]   # what the model does not read may differ
     other = [k for k in differ if k not in idle and (done or k not in ('epochs', 'patience'))]
-    if other: raise InputError(f"{out} was begun with {other[0]}={old['options'].get(other[0])!r}, not {config['options'][other[0]]!r}: repeat the old option or give another --out")
+    if other: raise InputError(f"{out} was begun with {other[0]}={had[other[0]]!r}, not {config['options'][other[0]]!r}: repeat the old option or give another --out")
     if not done: write_json(out/'config.json', config)
     return done
 
@@ -236,7 +237,7 @@ def report(
         f"{dataset.interactions.n_users} users, {dataset.interactions.n_items} items, {len(dataset.interactions.item)} interactions. Head items have a training popularity of at least {t['item']}, "
         f"head users a history of at least {t['user']}. Full ranking scores the whole catalogue without the user's history; sampled ranking scores the target among stored uniform negatives and is given for comparison with the papers only.",
         '## HR@10 / NDCG@10 on the test items', markdown_table(table({name:metrics})), '## How many', markdown_table(counts), '## Beyond accuracy', markdown_table(beyond_),
-        f"{metrics['parameters']} trained parameters. Seconds: {', '.join(f'{k} {v:.1f}' for k,v in metrics['seconds'].items())}.", '![By popularity of the target](by_popularity.png)', '![By length of the history](by_length.png)'])+'\n'
+        f"{metrics['parameters']} trained parameters.{' Prior of popularity: '+format(metrics['prior'], 'g')+'.' if metrics.get('prior') else ''} Seconds: {', '.join(f'{k} {v:.1f}' for k,v in metrics['seconds'].items())}.", '![By popularity of the target](by_popularity.png)', '![By length of the history](by_length.png)'])+'\n'
 
 # %% ../nbs/65_experiment.ipynb #c886a4e1
 def load_run(
