@@ -3,6 +3,7 @@ import dataclasses, functools, importlib.util, json, subprocess, sys
 from pathlib import Path
 import pytest
 from llmcfsr.core import InputError
+from llmcfsr.recommender import Recommender
 from llmcfsr.datasets import load_dataset
 from llmcfsr.evaluate import RankTable
 from llmcfsr.ledger import draws, read_ledger
@@ -71,6 +72,20 @@ def test_what_was_taken_over_can_be_planned_with(tmp_path, monkeypatch, capsys):
     go('more'); go('record'); assert all('model' not in l['options'] for l in read_ledger(tmp_path/'kept.jsonl') if l['kind']=='run')                # the default model is not said
     go('take', 'there'); assert 'more: 1 rows, 2 runs, 0 trials; 2 runs done, 0.0 core-hours for the rest of the runs' in go('plan', 'there')
 
+def test_a_prior_takes_the_models_that_are_there(tmp_path, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'small_yelp_ca'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.setattr(comparison, 'experiment', functools.partial(comparison.experiment, vectors='tfidf')); monkeypatch.chdir(tmp_path)
+    def go(what, out='out'): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/out), '--data', 'small_yelp_ca', '--systems', 'sasrec', '--systems', 'llm-init', '--seeds', '1', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main(); return capsys.readouterr().out
+    go('more'); trained = Recommender.fit; monkeypatch.setattr(Recommender, 'fit', lambda *a, **k: pytest.fail('trained again')); assert go('prior').count('prior seed 0') == 2; go('record')
+    plain,prior = ([l for l in read_ledger(tmp_path/f) if l['kind']=='run'] for f in ('kept.jsonl', 'kept_prior.jsonl')); assert [l['label'] for l in plain] == ['sasrec', 'llm-init'] and [l['label'] for l in prior] == ['sasrec, prior', 'llm-init, prior'] and all('prior' in l['options'] for l in prior)
+    assert {l['table'] for l in read_ledger(tmp_path/'kept.jsonl') if l['kind']=='row'} == {'more'} and {l['table'] for l in read_ledger(tmp_path/'kept_prior.jsonl') if l['kind']=='row'} == {'prior'} and all(l['metrics']['valid']['full']['overall']['NDCG@10'] >= k['metrics']['valid']['full']['overall']['NDCG@10']-1e-3 for k,l in zip(plain, prior))
+    kept = [(tmp_path/f).read_bytes() for f in ('kept.jsonl', 'kept_prior.jsonl')]; (tmp_path/'out').rename(tmp_path/'first'); assert '4 runs taken over' in go('take'); go('record'); assert kept == [(tmp_path/f).read_bytes() for f in ('kept.jsonl', 'kept_prior.jsonl')]
+
+def test_roads_of_what_is_kept(tmp_path, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'beauty_5core'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.chdir(tmp_path)
+    def go(what): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'beauty_5core', '--systems', 'sasrec', '--seeds', '1', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main(); return capsys.readouterr().out
+    go('main'); assert go('roads') == 'beauty_5core sasrec\n' and go('roads') == ''; lines = read_ledger(tmp_path/'roads.jsonl'); assert [l['part'] for l in lines] == ['learned', 'valid', 'test'] and all(len(l['overall']) == 21 for l in lines)
+    (run,) = read_ledger(tmp_path/'out'/'ledger.jsonl'); assert all(abs(l['overall'][l['weight'].index(0.)]-run['metrics'][l['part']]['full']['overall']['NDCG@10']) < 1e-6 for l in lines[1:])
+
 def test_a_record_is_of_one_moment(tmp_path, monkeypatch, capsys):
     make_folder(tmp_path/'data', 'llmesr_fashion_ids'); monkeypatch.chdir(tmp_path); searched = comparison.searched
     def go(what): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'llmesr_fashion_ids', '--systems', 'pop', '--seeds', '1', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main()
@@ -95,7 +110,7 @@ def test_nothing_new_is_begun_after_the_time(tmp_path, monkeypatch, capsys):
     done = subprocess.run([sys.executable, str(SCRIPT), 'nonsense', '--root', str(tmp_path), '--folder', str(tmp_path/'o2')], capture_output=True, text=True); assert done.returncode == 2 and 'take one of main' in done.stderr
 
 def test_the_readme_says_what_was_recorded():
-    root = SCRIPT.parents[1]; lines = read_ledger(root/'benchmarks'/'results'/'comparison.jsonl'); table = comparison.headline(lines)
+    root = SCRIPT.parents[1]; lines = comparison.recorded(root/'benchmarks'/'results'/'comparison.jsonl'); table = comparison.headline(lines)
     assert table.count('\n') > 5 and table in (root/'README.md').read_text()
     assert all(f.stat().st_size < 10**6 for f in (root/'benchmarks'/'results').rglob('*') if f.is_file())       # a repository that is quick to clone
     assert {f.stem for f in (root/'benchmarks'/'results'/'ranks').iterdir()} == {l['key'] for l in lines if l['kind'] == 'run'}

@@ -4,7 +4,10 @@ import numpy as np, pytest, torch
 from llmcfsr.core import InputError, Shelf
 from llmcfsr.cli import main
 from llmcfsr.datasets import load_dataset
+from llmcfsr.evaluate import rank_cases, user_values
+from llmcfsr.prior import WEIGHTS
 from llmcfsr.recommender import MODELS, Recommender
+from llmcfsr.split import cases, head_tail, leave_one_out
 from llmcfsr.systems import SYSTEMS
 
 DATA = load_dataset('planted'); ITEMS = [str(i) for i in DATA.interactions.items[1:]]
@@ -40,6 +43,15 @@ def test_new_items(trained, name, tmp_path):
         assert len(rec.items) == len(ITEMS); return
     rec.add_items(new); after = rec.scores([ITEMS[:4]]); assert after.shape[1] == before.shape[1]+1 and np.isfinite(after).all() and np.allclose(after[:,:-1], before, atol=1e-5)
     rec.save_pretrained(tmp_path/'b'); again = Recommender.from_pretrained(tmp_path/'b'); assert np.array_equal(again.scores([ITEMS[:4], ['new']]), rec.scores([ITEMS[:4], ['new']]))
+
+@each
+def test_a_prior_moves_every_system(trained, name, tmp_path):
+    trained(name).save_pretrained(tmp_path/'a'); rec = Recommender.from_pretrained(tmp_path/'a'); histories = [ITEMS[3:9], ITEMS[40:41]]; plain = rec.scores(histories)
+    for w in (.7, -.4): assert np.allclose(rec.set_prior(w).scores(histories), plain+w*np.log1p(rec.popularity[1:]), atol=1e-4)
+    split = leave_one_out(DATA.interactions); valid,groups = cases(split, 'valid'),head_tail(split); rec.choose_prior(split); best = rec.prior
+    ndcg = {w:user_values(rank_cases(rec.set_prior(w).scorer, valid, groups).full).mean() for w in WEIGHTS}; assert ndcg[best] >= max(ndcg.values())-2e-3             # rounding may part what is level otherwise
+    rec.set_prior(best).save_pretrained(tmp_path/'b'); again = Recommender.from_pretrained(tmp_path/'b'); assert again.prior == best and np.array_equal(again.scores(histories), rec.scores(histories))
+    rec.set_prior(.3); assert sum((got := rec.why(histories[0], ITEMS[20]))['shares'].values()) == pytest.approx(got['score'], rel=1e-4, abs=1e-4)
 
 @pytest.mark.parametrize('name', ('melt', 'llmemb', 's3rec', 'cities'))
 def test_a_run_of_several_stages_goes_on_where_it_broke_off(name, tmp_path):
