@@ -23,7 +23,7 @@ OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight
     llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), summed=('', 'contrast=0.1', 'contrast=0.03'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', 'hide=0.2 contrast=0.1', 'hide=0 words=0'), 'llm-init':('', 'contrast=0.1', 'contrast=0.03')},
     s3rec=('beginnings=False', 'epochs=5', 'beginnings=False epochs=30')).items()}             # the first is the base; S3-Rec's hundred epochs over all beginnings of all histories would take more time than all other systems together
 
-VARIANT = 'llm-cfsr, contrast'       # what validation prefers on one of the two large sets and not on the other: a row of its own, compared with all others too
+VARIANT = ('llm-cfsr, contrast', 'llm-cfsr, half the step')  # what validation prefers on one of the two large sets, and a smaller step on both: rows of their own, compared with all others too
 CONTRASTED = ('llm-init', 'summed', 'llm-cfsr')                                               # what can contrast histories beside its loss: each has such a row, so that nobody wins by the contrast alone
 SHAPE = {'llm-cfsr':dict(fuse=())}   # what validation prefers on the small sets and on Beauty: the levels stand beside it, see the chapter on the comparison
 
@@ -316,18 +316,18 @@ def last_learned(split):
     return Cases(c.user[known], split.inter.item[upto[known]], upto[known], split.inter)
 
 def roads(rows, folder, load, shelf, to):
-    "What the models that rows without a search have kept, seed 0, reach under priors from -1 to 1, as JSON lines: on targets they were trained on, on validation and on test items, the last for looking at alone"
+    "What the models that rows without a search have kept reach under priors from -1 to 1, as JSON lines: on targets they were trained on, on validation and on test items, the last for looking at alone"
     from llmcfsr.core import write_text
     from llmcfsr.ledger import read_ledger
     from llmcfsr.prior import road
     from llmcfsr.recommender import Recommender
     from llmcfsr.split import cases, head_tail, leave_one_out
     lines = {(l['key'], l['part']):l for l in read_ledger(to)}; weights = [w/10 for w in range(-10, 11)]
-    for e,l in [x for r in rows for x in runs_of(r._replace(seeds=1), 1, folder, load, shelf)]:
+    for e,l in [x for r in rows for x in runs_of(r, 1, folder, load, shelf)]:
         model = folder/'runs'/l['key']/'model'
         if (l['key'], 'test') in lines or not (model/'config.json').exists() or e.options.model=='pop': continue
         split = leave_one_out(load(e.data).interactions); scorer = Recommender.from_pretrained(model).set_prior(0.).scorer
-        for part,c in (('learned', last_learned(split)), *((p, cases(split, p)) for p in ('valid', 'test'))): lines[l['key'],part] = dict(kind='road', key=l['key'], label=e.label, data=l['data'], part=part, **rounded(road(scorer, c, head_tail(split), weights).reset_index().to_dict('list'), 6))
-        write_text(to, ''.join(json.dumps(x, separators=(',', ':'))+'\n' for x in lines.values())); print(f"{l['data']} {e.label}", flush=True)
+        for part,c in (('learned', last_learned(split)), *((p, cases(split, p)) for p in ('valid', 'test'))): lines[l['key'],part] = dict(kind='road', key=l['key'], label=e.label, data=l['data'], seed=e.options.seed, part=part, **rounded(road(scorer, c, head_tail(split), weights).reset_index().to_dict('list'), 6))
+        write_text(to, ''.join(json.dumps(x, separators=(',', ':'))+'\n' for x in lines.values())); print(f"{l['data']} {e.label} seed {e.options.seed}", flush=True)
 
 if __name__=='__main__': main()

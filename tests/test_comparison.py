@@ -83,7 +83,7 @@ def test_a_prior_takes_the_models_that_are_there(tmp_path, monkeypatch, capsys):
 def test_roads_of_what_is_kept(tmp_path, monkeypatch, capsys):
     make_folder(tmp_path/'data', 'beauty_5core'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.chdir(tmp_path)
     def go(what): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'beauty_5core', '--systems', 'sasrec', '--seeds', '1', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main(); return capsys.readouterr().out
-    go('main'); assert go('roads') == 'beauty_5core sasrec\n' and go('roads') == ''; lines = read_ledger(tmp_path/'roads.jsonl'); assert [l['part'] for l in lines] == ['learned', 'valid', 'test'] and all(len(l['overall']) == 21 for l in lines)
+    go('main'); assert go('roads') == 'beauty_5core sasrec seed 0\n' and go('roads') == ''; lines = read_ledger(tmp_path/'roads.jsonl'); assert [l['part'] for l in lines] == ['learned', 'valid', 'test'] and all(len(l['overall']) == 21 for l in lines)
     (run,) = read_ledger(tmp_path/'out'/'ledger.jsonl'); assert all(abs(l['overall'][l['weight'].index(0.)]-run['metrics'][l['part']]['full']['overall']['NDCG@10']) < 1e-6 for l in lines[1:])
 
 def test_a_record_is_of_one_moment(tmp_path, monkeypatch, capsys):
