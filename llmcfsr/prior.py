@@ -120,5 +120,5 @@ def plot_roads(
             ax.plot(r.head_item, r.tail_item, color=colour, lw=1, marker='.', ms=2.5, label=name)
             if 0. in r.index: ax.plot(*r.loc[0., ['head_item', 'tail_item']], 'o', color=colour, mfc='w', ms=5, mew=1)
             if (w := chosen.get(name, 0.)) in r.index: ax.plot(*r.loc[w, ['head_item', 'tail_item']], 'o', color=colour, ms=4)
-        ax.set(xlabel=f'{metric} of popular targets', ylabel=f'{metric} of rare targets'); ax.grid(lw=.3); ax.legend(frameon=False); sns.despine(ax=ax)
+        ax.set(xlabel=f'{metric} of popular targets', ylabel=f'{metric} of rare targets'); ax.grid(lw=.3); ax.legend(frameon=False, loc='upper left', bbox_to_anchor=(1, 1)); sns.despine(ax=ax)
     return fig
