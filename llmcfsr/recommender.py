@@ -461,9 +461,10 @@ def choose_prior(self:Recommender,
     split, # `Split` of the data that the model was trained on; its validation items decide
 ):         # self
     "Give the scores the prior that validation prefers (@eq-prior-choice)"
+    from llmcfsr.model import ModelScorer
     from llmcfsr.prior import choose_weight
-    if self.model is None: return self
-    return self.set_prior(choose_weight(self.set_prior(0.).scorer, split))
+    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    return self if self.model is None else self.set_prior(choose_weight(ModelScorer(self.model.eval()), split))
 
 # %% ../nbs/64_recommender.ipynb #54123587
 @patch(as_prop=True)
