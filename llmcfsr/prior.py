@@ -4,10 +4,9 @@
 __all__ = ['WEIGHTS', 'ROAD', 'log_counts', 'Weighed', 'ranks_at', 'road', 'choose_weight', 'plot_roads']
 
 # %% ../nbs/44_prior.ipynb #39554c94
-from typing import NamedTuple
 import numpy as np, pandas as pd, torch
 from .core import InputError
-from .evaluate import RankTable, strike, user_values
+from .evaluate import RankTable, about, score_slices, strike, user_values
 from .ranking import above_tied
 from .split import cases, head_tail
 
@@ -38,25 +37,6 @@ class Weighed:
 # %% ../nbs/44_prior.ipynb #ef40910c
 WEIGHTS = tuple(round(w/10, 1) for w in range(-2, 11)) # from -0.2 to 1
 
-class _Block(NamedTuple):
-    "Cases that are ranked at once"
-    y:torch.Tensor     # float32 [n,V+1] scores of what competes, the targets among it
-    room:torch.Tensor  # float32 [n,V+1] overwritten
-    target:torch.Tensor# int64 [n]
-
-def _blocks(scorer, cases, size, most):
-    "Pairs: which cases, and their block"
-    n,width = len(cases),cases.inter.n_items+1; rows = max(1, min(size, most//width)); y,room = torch.empty(2, min(rows, n), width)
-    order = np.argsort(cases.upto-cases.inter.start[cases.user], kind='stable')
-    for i in range(0, n, size):
-        block = order[i:i+size]; had = cases.histories(block); write = scorer.reader(had) if hasattr(scorer, 'reader') else None
-        for a in range(0, len(block), rows):
-            at = block[a:a+rows]; part,h = y[:len(at)],cases.histories(at); target = torch.from_numpy(cases.target[at].astype(np.int64))
-            if write: write(a, a+len(at), part.numpy())
-            else: part.copy_(torch.from_numpy(scorer.scores(list(h))))
-            own = part.gather(1, target[:,None]); strike(part, h, cases.target[at]); part.scatter_(1, target[:,None], own)
-            yield at,_Block(part, room[:len(at)], target)
-
 def ranks_at(
     scorer,          # a `Scorer`, without a prior of its own
     cases,           # `Cases` of a split
@@ -68,11 +48,11 @@ def ranks_at(
     "Rank the target of every case under each weight of the prior (@eq-prior)"
     if scorer.n_items != cases.inter.n_items or len(groups.popularity) != scorer.n_items+1: raise InputError(f"the scorer knows {scorer.n_items} items, the data have {cases.inter.n_items} and the groups {len(groups.popularity)-1}: take all of the same catalogue")
     more = torch.from_numpy(log_counts(groups.popularity)); counts = {w:np.zeros((2, len(cases)), np.int64) for w in weights}; left = np.zeros(len(cases), np.int64)
-    for at,b in _blocks(scorer, cases, block, most):
-        left[at] = (b.y[:,1:]>-torch.inf).sum(1).numpy()
-        for w in weights: counts[w][0,at],counts[w][1,at] = above_tied(torch.add(b.y, more, alpha=w, out=b.room), b.target)
-    case = dict(user=cases.user, target=cases.target, n_candidates=left, history_length=groups.length[cases.user], popularity=groups.popularity[cases.target], tail_item=groups.tail_item[cases.target], tail_user=groups.tail_user[cases.user])
-    return {w:RankTable(above=a, tied=t, **case) for w,(a,t) in counts.items()}
+    for part in score_slices(scorer, cases, block, most):
+        at,y = part.at,part.y; target = torch.from_numpy(cases.target[at].astype(np.int64)); own = y.gather(1, target[:,None])
+        left[at] = cases.inter.n_items-strike(y, cases.histories(at), cases.target[at]); y.scatter_(1, target[:,None], own)
+        for w in weights: counts[w][0,at],counts[w][1,at] = above_tied(torch.add(y, more, alpha=w, out=part.room), target)
+    return {w:RankTable(above=a, tied=t, n_candidates=left, **about(cases, groups)) for w,(a,t) in counts.items()}
 
 # %% ../nbs/44_prior.ipynb #5d9132bd
 ROAD = ('overall', 'tail_item', 'head_item')
