@@ -46,7 +46,7 @@ def _gru_run(gru, gates, x, real, newest=False):
 def scorer_graph(
     model,      # `LLMCFSR` or a relative
     popularity, # int [V+1] training counts, the answer to an empty history
-    more=None,  # float [V+1] that is added to the scores of the items, whatever the history
+    bias=None,  # float [V+1] that is added to the scores of the items, whatever the history
 ):              # an `nn.Module`: int64 [B,T] -> float32 [B,V]; under `plain_path` it can be traced
     "Histories to scores as a graph of standard operations (@eq-export-score)"
     import copy, functools, torch
@@ -58,7 +58,7 @@ def scorer_graph(
         def __init__(self):
             super().__init__(); self.model = model; self.register_buffer('counts', torch.as_tensor(np.asarray(popularity, np.float32))[1:])
             with torch.no_grad(): items = model.items()
-            if more is not None: self.register_buffer('more', torch.as_tensor(np.asarray(more, np.float32))[1:])
+            if bias is not None: self.register_buffer('bias', torch.as_tensor(np.asarray(bias, np.float32))[1:])
             self.views = [k for k,v in zip('cs', items) if v is not None]
             for k in self.views: self.register_buffer(f'items_{k}', getattr(items, k).T.contiguous())            # [D,V+1]
         def forward(self, history):
@@ -69,7 +69,7 @@ def scorer_graph(
             z = model.encode(Views(**x), real, newest=True).map(lambda h: h[:,-1])
             if hasattr(model, 'completed'): z = Views(model.completed(z.c, length))
             y = self.score(z)[:,1:]
-            return torch.where(none[:,None], self.counts, y if more is None else y+self.more)
+            return torch.where(none[:,None], self.counts, y if bias is None else y+self.bias)
         def score(self, z):
             if model.prediction is None: return sum(getattr(z, k)@getattr(self, f'items_{k}') for k in self.views)
             u,a,g = model.prediction.asks(z); y = 0
@@ -97,7 +97,7 @@ def _bare(proto):
 def onnx_model(
     model,      # `LLMCFSR` or a relative
     popularity, # int [V+1] training counts
-    more=None,  # as in `scorer_graph`
+    bias=None,  # as in `scorer_graph`
 ):              # an ONNX ModelProto: history int64 [B,T] -> scores float32 [B,V]
     "The scorer (@eq-export-score) as an ONNX model with open batch and length"
     import logging, torch
@@ -106,7 +106,7 @@ def onnx_model(
     example = torch.ones(2, min(3, longest), dtype=torch.long); log = logging.getLogger('torch.onnx'); level = log.level
     with plain_path(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore'); log.setLevel(logging.ERROR)
-        try: program = torch.onnx.export(scorer_graph(model, popularity, more), (example,), dynamic_shapes=(shape,), dynamo=True, opset_version=OPSET, input_names=['history'], output_names=['scores'], verbose=False)
+        try: program = torch.onnx.export(scorer_graph(model, popularity, bias), (example,), dynamic_shapes=(shape,), dynamo=True, opset_version=OPSET, input_names=['history'], output_names=['scores'], verbose=False)
         finally: log.setLevel(level)
     return _bare(program.model_proto)
 
@@ -137,10 +137,10 @@ def export_folder(
     data=None,           # what the model was trained on: name, fingerprint
     labels=None,         # id -> title
     quantise:bool=False, # int8 in place of float32
-    more=None,           # float [V+1] that is added to the scores of the items, whatever the history
+    bias=None,           # float [V+1] that is added to the scores of the items, whatever the history
 ):
     "Write `model.onnx`, `items.json`, `labels.json`, `config.json` and a README"
-    proto = onnx_model(model, popularity, more)
+    proto = onnx_model(model, popularity, bias)
     config = dict(format=ONNX_FORMAT, version=__version__, data=data or {}, max_len=model.config.max_len-(not model.causal), n_items=len(items), items=fingerprint(list(items)), opset=OPSET, quantised=quantise)
     with writing_folder(folder) as tmp:
         save_onnx(proto, tmp/'model.onnx')

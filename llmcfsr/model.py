@@ -268,13 +268,13 @@ def flat_state(self:LLMCFSR,
     rows = Jagged(length); return self.encode(self.lookup(items, history, rows), rows, newest=True)
 
 # %% ../nbs/25_model.ipynb #855829bb
-def _one_an_item(more, n_items):                # [V+1] float32, or None
-    if more is not None and np.shape(more) != (n_items+1,): raise InputError(f"numbers of shape {np.shape(more)} for {n_items} items: give one an item, and one for padding in front")
-    return None if more is None else torch.as_tensor(more, dtype=torch.float32)
+def _one_an_item(bias, n_items):                # [V+1] float32, or None
+    if bias is not None and np.shape(bias) != (n_items+1,): raise InputError(f"a bias of shape {np.shape(bias)} for {n_items} items: give one number an item, and one for padding in front")
+    return None if bias is None else torch.as_tensor(bias, dtype=torch.float32)
 
-def _added(p, more):                            # products with a number beside each item's
-    if more is None: return p
-    return p._replace(u=F.pad(p.u, (0,1), value=1.), x=torch.cat([p.x, more[:len(p.x),None].to(p.x)], 1))
+def _added(p, bias):                            # products with the bias of each item beside them
+    if bias is None: return p
+    return p._replace(u=F.pad(p.u, (0,1), value=1.), x=torch.cat([p.x, bias[:len(p.x),None].to(p.x)], 1))
 
 def _beside(kept, p):                           # products whose items lie side by side, as they are read; moved and measured once for all readers
     if not kept: tables = (p.x, *(x for *_,x in p.gates)); kept[:] = [x.T.contiguous().T for x in tables],[longest(x) for x in tables]
@@ -287,10 +287,10 @@ class ModelScorer:
     def __init__(self,
         model,         # `LLMCFSR` or a relative
         batch:int=1024, # histories read at once
-        more=None,     # float [V+1] that is added to the scores of the items, whatever the history; nothing if None
+        bias=None,     # float [V+1] that is added to the scores of the items, whatever the history; nothing if None
     ):
         if batch < 1: raise InputError(f"batch={batch} must be at least 1")
-        self.model,self.batch,self.n_items,self.more = model,batch,model.n_items,_one_an_item(more, model.n_items)
+        self.model,self.batch,self.n_items,self.bias = model,batch,model.n_items,_one_an_item(bias, model.n_items)
         self.refresh()
 
     def refresh(self):
@@ -314,7 +314,7 @@ class ModelScorer:
             device = next(iter(v for v in self.kept if v is not None)).device; back = torch.from_numpy(order.argsort()).to(device)
             for a in range(0, len(order), self.batch): parts.append(self._states(histories, order[a:a+self.batch], device))
             h = Views(*(None if v[0] is None else torch.cat(v)[back] for v in zip(*parts))) if parts else self.kept.map(lambda v: v[:0])
-            p = _beside(self.across, _added(model.products(h, self.kept.map(lambda v: v[:0]) if self.across else self.kept), self.more))   # their tables are put together once
+            p = _beside(self.across, _added(model.products(h, self.kept.map(lambda v: v[:0]) if self.across else self.kept), self.bias))   # their tables are put together once
         finally: was and model.train()
         def write(a, b, out):
             part,y = Products(p.u[a:b], p.x, p.gamma, tuple((s[a:b], g[a:b], x) for s,g,x in p.gates)),torch.from_numpy(out)

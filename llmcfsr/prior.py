@@ -26,13 +26,13 @@ class Weighed:
     ):
         if not np.isfinite(weight): raise InputError(f"the weight {weight} of the prior must be a finite number, such as 0.3 towards popular items or -0.3 towards rare ones")
         if len(popularity) != scorer.n_items+1: raise InputError(f"counts of {len(popularity)-1} items and a scorer of {scorer.n_items}: give those of the same catalogue")
-        self.scorer,self.n_items,self.more = scorer,scorer.n_items,np.float32(weight)*log_counts(popularity)
+        self.scorer,self.n_items,self.bias = scorer,scorer.n_items,np.float32(weight)*log_counts(popularity)
 
     def scores(self,
         histories, # list of n arrays of item numbers, oldest first
     )->np.ndarray: # float32 [n,V+1]
         "Scores of the whole catalogue after each history"
-        return self.scorer.scores(histories)+self.more
+        return self.scorer.scores(histories)+self.bias
 
 # %% ../nbs/44_prior.ipynb #ef40910c
 WEIGHTS = tuple(round(w/10, 1) for w in range(-2, 11)) # from -0.2 to 1
@@ -47,11 +47,11 @@ def ranks_at(
 )->dict:             # weight -> `RankTable` over the whole catalogue
     "Rank the target of every case under each weight of the prior (@eq-prior)"
     if scorer.n_items != cases.inter.n_items or len(groups.popularity) != scorer.n_items+1: raise InputError(f"the scorer knows {scorer.n_items} items, the data have {cases.inter.n_items} and the groups {len(groups.popularity)-1}: take all of the same catalogue")
-    more = torch.from_numpy(log_counts(groups.popularity)); counts = {w:np.zeros((2, len(cases)), np.int64) for w in weights}; left = np.zeros(len(cases), np.int64)
+    prior = torch.from_numpy(log_counts(groups.popularity)); counts = {w:np.zeros((2, len(cases)), np.int64) for w in weights}; left = np.zeros(len(cases), np.int64)
     for part in score_slices(scorer, cases, block, most):
         at,y = part.at,part.y; target = torch.from_numpy(cases.target[at].astype(np.int64)); own = y.gather(1, target[:,None])
         left[at] = cases.inter.n_items-strike(y, cases.histories(at), cases.target[at]); y.scatter_(1, target[:,None], own)
-        for w in weights: counts[w][0,at],counts[w][1,at] = above_tied(torch.add(y, more, alpha=w, out=part.room), target)
+        for w in weights: counts[w][0,at],counts[w][1,at] = above_tied(torch.add(y, prior, alpha=w, out=part.room), target)
     return {w:RankTable(above=a, tied=t, n_candidates=left, **about(cases, groups)) for w,(a,t) in counts.items()}
 
 # %% ../nbs/44_prior.ipynb #5d9132bd

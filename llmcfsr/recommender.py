@@ -309,10 +309,10 @@ def _use(self:Recommender, model):
     if model is None: self.scorer = Popularity(self.popularity)
     else:
         from llmcfsr.model import ModelScorer
-        self.scorer = ModelScorer(model.eval(), more=self._more())
+        self.scorer = ModelScorer(model.eval(), bias=self._bias())
 
 @patch
-def _more(self:Recommender):
+def _bias(self:Recommender):
     "What the prior adds to the scores, None without one"
     from llmcfsr.prior import log_counts
     return np.float32(self.prior)*log_counts(self.popularity) if self.prior else None
@@ -760,7 +760,7 @@ def export(self:Recommender,
     model = self._network('export')
     if not SYSTEMS[self.options.model].exports: raise InputError(f"model {self.options.model!r} works with operations that ONNX has not: take another system, or `save_pretrained`")
     from llmcfsr.export import export_folder
-    export_folder(model, self.popularity, self.items, folder, self.data, self.labels, quantise, self._more())
+    export_folder(model, self.popularity, self.items, folder, self.data, self.labels, quantise, self._bias())
 
 @patch
 def push_to_hub(self:Recommender,

@@ -193,9 +193,9 @@ def why(
     name = lambda i: int(i) if names is None else str(names[i])
     columns = dict(lead=effect['lead'], influence=effect['influence'], rank_without=[None]*len(history) if len(history)==1 else effect['rank_without'], **_looks(maps, len(history)), text_cosine=text_cosines(E if text_vectors(model) is None else text_vectors(model), history, item))
     rows = [dict(position=t+1, item=name(i), label=labels.get(name(i)), **{k:None if c is None else _number(c[t]) for k,c in columns.items()}) for t,i in enumerate(history)]
-    prior = {} if scorer.more is None else dict(popularity=scorer.more[1:].double().numpy()); own_prior = {k:float(v[item-1]) for k,v in prior.items()}
-    return dict(item=name(item), label=labels.get(name(item)), score=effect['score'], mean_score=effect['mean'], rank=effect['rank'], shares={**dict(zip(there, part.sum(1).tolist())), **own_prior},
-        leads={**dict(zip(there, (part-mean).sum(1).tolist())), **{k:own_prior[k]-float(v.mean()) for k,v in prior.items()}}, parts=part.tolist(), levels=levels, history=rows)
+    shares,leads = (dict(zip(there, x.sum(1).tolist())) for x in (part, part-mean))
+    if scorer.bias is not None: b = scorer.bias[1:].double(); shares['popularity'] = float(b[item-1]); leads['popularity'] = float(b[item-1]-b.mean())
+    return dict(item=name(item), label=labels.get(name(item)), score=effect['score'], mean_score=effect['mean'], rank=effect['rank'], shares=shares, leads=leads, parts=part.tolist(), levels=levels, history=rows)
 
 def why_frame(
     reasons:dict, # from `why`
