@@ -4,8 +4,8 @@
 from its last epoch, and `--seconds` says after how long nothing new is begun. `plan` prints what each table needs and how much of it is done. Options are chosen on validation items: step sizes and dropouts, the
 same for all, then one setting of a system's own if it has one, `--trials` in all at most, seed 0; nothing is chosen on test items. `report` writes the tables
 from the ledger as they stand, `record` what the chapter on the comparison shows, with the ranks of every run, and `take` puts what was recorded into an
-empty `OUT`, so that the comparison goes on from there on another machine. The table `prior` trains nothing that the others have trained: it gives their models a
-prior on popularity; `roads` measures the main ones under all priors."""
+empty `OUT`, so that the comparison goes on from there on another machine. The tables `prior`, `balance` and
+`balance and prior` train nothing that the others have trained: they give their models a prior on popularity, those with two views a balance of them, or both; `roads` measures the main ones under all priors."""
 import argparse, dataclasses, functools, json, os, sys, time
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight
     s3rec=('beginnings=False', 'epochs=5', 'beginnings=False epochs=30')).items()}             # the first is the base; S3-Rec's hundred epochs over all beginnings of all histories would take more time than all other systems together
 
 VARIANT = ('llm-cfsr, contrast', 'llm-cfsr, half the step')  # what validation prefers on one of the two large sets, and a smaller step on both: rows of their own, compared with all others too
+TWO_VIEWS = ('llm-esr', 'llm-cfsr')                                                           # what can be given a balance of its views after training
 CONTRASTED = ('llm-init', 'summed', 'llm-cfsr')                                               # what can contrast histories beside its loss: each has such a row, so that nobody wins by the contrast alone
 SHAPE = {'llm-cfsr':dict(fuse=())}   # what validation prefers on the small sets and on Beauty: the levels stand beside it, see the chapter on the comparison
 
@@ -61,8 +62,11 @@ def tables(root):
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row(d, 'llm-init', k, own=k) for d in ('small_beauty_nails', 'small_yelp_ca') for k in FIRST]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
     out['steps'] = [row(d, m, f'{m}, contrast'+more, settings=('contrast=0.1',), **change) for d in TEXT for m in CONTRASTED[::-1] for more,change in (('', {}), (', half the step', dict(lr=5e-4)))]+[row(d, m, f'{m}, half the step', lr=5e-4) for d in TEXT for m in ('llm-cfsr', 'llm-init', 'summed', 'cl4srec')]+[row(d, 'llm-cfsr', f'llm-cfsr, semantic view{more}', view='se', **change) for d in TEXT for more,change in ((', half the step', dict(lr=5e-4)), (', contrast, half the step', dict(lr=5e-4, settings=('contrast=0.1',))))]
-    out['prior'] = [r._replace(label=f'{r.label}, prior', change=dict(r.change, prior=True)) for r in (*out['main'], *(r for r in out['steps'] if 'lr' in r.change), *out['more']) if r.search]
-    out['losses'] = [row(d, m, f'{m}, {l}', seeds=n, loss=l) for models,n,sets in ((FOUR, 3, TEXT), (rivals[1:], 1, ('small_beauty_nails',))) for d in sets for m in models for l in ('bce', 'gbce', 'softmax', 'sampled')]
+    after = (*out['main'], *(r for r in out['steps'] if 'lr' in r.change), *out['more']); weighed = lambda r: dict(balance=True) if r.base.options.model in TWO_VIEWS and r.change.get('view', 'dual')=='dual' else {}
+    out['prior'] = [r._replace(label=f'{r.label}, prior', change=dict(r.change, prior=True)) for r in after if r.search]
+    out['balance'] = [r._replace(label=f'{r.label}, balance', change=dict(r.change, **new)) if (new := weighed(r)) else r for r in after if r.search]
+    out['balance and prior'] = [r._replace(label=f'{r.label}, {"balance and prior" if (new := weighed(r)) else "prior"}', change=dict(r.change, prior=True, **new)) for r in after if r.search]
+    out['losses'] = [row(d, m, f'{m}, {l}', loss=l) for models,sets in ((FOUR, TEXT), (rivals[1:], ('small_beauty_nails',))) for d in sets for m in models for l in ('bce', 'gbce', 'softmax', 'sampled')]
     out['vectors'] = [row(d, m, f'{m}, {v}', vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
     cut = {'llm-cfsr':{}, 'embedding level':dict(fuse=('embedding',)), 'sequence level':dict(fuse=('sequence',)), 'prediction level':dict(fuse=('prediction',)), 'all three levels':dict(fuse=('embedding', 'sequence', 'prediction')),
         'collaborative view alone':dict(view='co'), 'semantic view alone':dict(view='se'), 'random start of ids':dict(settings=('id_init=random',)), 'no shared words':dict(settings=('words=0',)), 'nothing hidden':dict(settings=('hide=0',)), 'aligned, 0.01':dict(align=.01), 'aligned, 0.1':dict(align=.1),
@@ -151,7 +155,7 @@ def chosen(row, trials, folder, load, shelf, known=False):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('what', help='plan, report, record, take, roads, or the name of a table: main, backbones, more, ids, steps, prior, losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
+    p.add_argument('what', help='plan, report, record, take, roads, or the name of a table: main, backbones, more, ids, steps, prior, balance, "balance and prior", losses, vectors, ablations'); p.add_argument('--root', required=True, help='folder of the data sets'); p.add_argument('--folder', required=True, help='where everything goes')
     p.add_argument('--seconds', type=float, help='begin nothing new after so many'); p.add_argument('--trials', type=int, default=8, help='options tried for each system on validation items (default 8: all six pairs of step size and dropout, then two of its own setting if it has one); 1 for no search')
     p.add_argument('--data', action='append', help='only these data sets'); p.add_argument('--systems', action='append', help='only the rows whose label begins so'); p.add_argument('--seeds', type=int, help='at most so many'); p.add_argument('--threads', type=int, default=1)
     p.add_argument('--to', default=Path(__file__).resolve().parent/'results'/'comparison.jsonl', help='file that `record` writes and `take` reads; ranks lie in the folder `ranks` beside it')
@@ -230,7 +234,7 @@ def slim(line):
     out['options'] = {k:v for k,v in line['options'].items() if v!=default.get(k)}
     if line['kind']=='trial': return dict(out, valid=line['valid'], seconds=line['seconds'], best_epoch=line['best_epoch'])
     m = line['metrics']; cut = lambda part, groups=GROUPS[:5]: {g:{k:part[g][k] for k in METRICS if k in part[g]} for g in groups if g in part}
-    return dict(out, metrics=dict(**({'prior':m['prior']} if 'prior' in m else {}), test={'full':cut(m['test']['full'], GROUPS), 'sampled':cut(m['test']['sampled'])}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
+    return dict(out, metrics=dict(**{k:m[k] for k in ('balance', 'prior') if k in m}, test={'full':cut(m['test']['full'], GROUPS), 'sampled':cut(m['test']['sampled'])}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
 
 def headline(lines):
     "The main table of recorded lines in few words, for the README: NDCG@10 on test items, means over the seeds that were run"
@@ -243,14 +247,17 @@ def headline(lines):
     for k in order: out.append(f'| {k} | '+' | '.join(' | '.join([*(f'{x:.4f}' for x in mean(cells[k], d)), str(len(cells[k][d]))]) if d in cells[k] else ' | | |' for d in sets)+' |')
     return '\n'.join(out)
 
-def with_prior(to):
-    "The file beside the recorded one that takes what has a prior, so that neither grows beyond a megabyte"
-    return Path(to).with_stem(Path(to).stem+'_prior')
+PARTS = ('', '_prior', '_balance')
+
+def part_of(line):
+    "Which of the recorded files takes a line, so that none grows beyond a megabyte: what is weighed after training lies in files of its own"
+    said = [k for k in ('balance', 'prior') if (line['options'].get(k) if line['kind']=='run' else line.get('table', '').startswith(k))]
+    return f'_{said[0]}' if said else ''
 
 def recorded(to):
     "All recorded lines"
     from llmcfsr.ledger import read_ledger
-    return [*read_ledger(to), *read_ledger(with_prior(to))]
+    return [l for p in PARTS for l in read_ledger(Path(to).with_stem(Path(to).stem+p))]
 
 def ranks_file(to, key):
     "Where the ranks of a recorded run lie"
@@ -304,9 +311,9 @@ def record(every, trials, folder, load, shelf, to):
             if first is None or len({e.label for e,_ in here}) < 2: continue
             for one in dict.fromkeys([first, *(e.label for e,_ in here if e.label.startswith(VARIANT))]): rows += [dict(kind='difference', table=name, data=d, system=one, **{k:None if v!=v else v for k,v in r.items()}) for r in differences(here, folder, one).reset_index().to_dict('records')]
     for key in runs: keep_ranks(folder/'runs'/key, ranks_file(to, key))
-    apart = lambda l: l['options'].get('prior', False) if l['kind']=='run' else l.get('table', '').startswith('prior'); said = lambda l: json.dumps(l if l['kind']=='row' else dict(l, **rounded({k:v for k,v in l.items() if k!='options'})), ensure_ascii=False, separators=(',', ':'))+'\n'
-    for file,mine in ((to, False), (with_prior(to), True)):
-        if some := [said(l) for l in [*lines, *runs.values(), *rows] if apart(l)==mine]: write_text(file, ''.join(some))
+    said = lambda l: json.dumps(l if l['kind']=='row' else dict(l, **rounded({k:v for k,v in l.items() if k!='options'})), ensure_ascii=False, separators=(',', ':'))+'\n'
+    for p in PARTS:
+        if some := [said(l) for l in [*lines, *runs.values(), *rows] if part_of(l)==p]: write_text(Path(to).with_stem(Path(to).stem+p), ''.join(some))
     print(f'{to}: {len(lines)} trials, {len(runs)} runs, {len(rows)} rows and differences', headline([*runs.values(), *rows]), sep='\n')
 
 def last_learned(split):

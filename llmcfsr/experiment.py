@@ -36,7 +36,7 @@ def evaluate(
     parameters = sum(p.numel() for p in rec.model.parameters() if p.requires_grad) if rec.model is not None else 0
     metrics = dict(test=dict(**tell(test), beyond=beyond(test.top, groups, dataset.interactions.n_items)), valid=tell(valid),
         thresholds=dict(item=int(groups.item_threshold), user=int(groups.user_threshold)), parameters=parameters,
-        **({'prior':p} if (p := getattr(rec, 'prior', 0.)) else {}), seconds={**rec.seconds, 'evaluate':time.perf_counter()-start})
+        **{k:w for k,w in (('balance', getattr(rec, 'balance', 1.)), ('prior', getattr(rec, 'prior', 0.))) if w!=(k=='balance')}, seconds={**rec.seconds, 'evaluate':time.perf_counter()-start})
     return dict(metrics=metrics, full=test.full, sampled=test.sampled)
 
 # %% ../nbs/65_experiment.ipynb #68cce3cc
@@ -237,7 +237,7 @@ def report(
         f"{dataset.interactions.n_users} users, {dataset.interactions.n_items} items, {len(dataset.interactions.item)} interactions. Head items have a training popularity of at least {t['item']}, "
         f"head users a history of at least {t['user']}. Full ranking scores the whole catalogue without the user's history; sampled ranking scores the target among stored uniform negatives and is given for comparison with the papers only.",
         '## HR@10 / NDCG@10 on the test items', markdown_table(table({name:metrics})), '## How many', markdown_table(counts), '## Beyond accuracy', markdown_table(beyond_),
-        f"{metrics['parameters']} trained parameters.{' Prior of popularity: '+format(metrics['prior'], 'g')+'.' if metrics.get('prior') else ''} Seconds: {', '.join(f'{k} {v:.1f}' for k,v in metrics['seconds'].items())}.", '![By popularity of the target](by_popularity.png)', '![By length of the history](by_length.png)'])+'\n'
+        f"{metrics['parameters']} trained parameters.{' Weight of the collaborative view: '+format(metrics['balance'], 'g')+'.' if 'balance' in metrics else ''}{' Prior of popularity: '+format(metrics['prior'], 'g')+'.' if metrics.get('prior') else ''} Seconds: {', '.join(f'{k} {v:.1f}' for k,v in metrics['seconds'].items())}.", '![By popularity of the target](by_popularity.png)', '![By length of the history](by_length.png)'])+'\n'
 
 # %% ../nbs/65_experiment.ipynb #c886a4e1
 def load_run(

@@ -68,7 +68,7 @@ def scorer_graph(
             if not model.causal: masked = (real & (history==0))[...,None]; x = {k:torch.where(masked, model.masks[k], v) for k,v in x.items()}
             z = model.encode(Views(**x), real, newest=True).map(lambda h: h[:,-1])
             if hasattr(model, 'completed'): z = Views(model.completed(z.c, length))
-            y = self.score(z)[:,1:]
+            y = self.score(model.weighed(z))[:,1:]
             return torch.where(none[:,None], self.counts, y if bias is None else y+self.bias)
         def score(self, z):
             if model.prediction is None: return sum(getattr(z, k)@getattr(self, f'items_{k}') for k in self.views)

@@ -102,17 +102,18 @@ def find(
 
 # %% ../nbs/66a_ledger.ipynb #64297221
 def trained_before(
-    experiment:Experiment, # with a prior
+    experiment:Experiment, # with a prior or a balance
     dataset,               # its `Dataset`
     folder,                # holds `ledger.jsonl` and `runs/`
 ):                         # function of a run folder, which gives a trained `Recommender` for it; None where no such model is kept
-    "The model of the same run without a prior, to be given one"
-    if not experiment.options.prior: return None
-    line = find(read_ledger(Path(folder)/'ledger.jsonl'), dataclasses.replace(experiment, options=dataclasses.replace(experiment.options, prior=False)), dataset.fingerprint)
+    "The model of the same run without a prior and a balance, to be given them"
+    o = experiment.options
+    if not (o.prior or o.balance): return None
+    line = find(read_ledger(Path(folder)/'ledger.jsonl'), dataclasses.replace(experiment, options=dataclasses.replace(o, prior=False, balance=False)), dataset.fingerprint)
     if line is None or not ((old := Path(folder)/'runs'/line['key'])/'model'/'config.json').exists(): return None
     def take(out):
-        rec = Recommender.from_pretrained(old/'model', device=experiment.options.device); rec.options = experiment.options
-        begun = time.perf_counter(); rec.choose_prior(leave_one_out(dataset.interactions)); took = time.perf_counter()-begun
+        rec = Recommender.from_pretrained(old/'model', device=o.device); rec.options = o
+        begun = time.perf_counter(); rec.choose_after(leave_one_out(dataset.interactions)); took = time.perf_counter()-begun
         rec.seconds = {k:v for k,v in line['metrics']['seconds'].items() if k!='evaluate'}; rec.seconds['fit'] += took
         if (old/'history.jsonl').exists(): shutil.copyfile(old/'history.jsonl', Path(out)/'history.jsonl')
         return rec

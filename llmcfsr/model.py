@@ -80,6 +80,7 @@ def make_views(
 # %% ../nbs/25_model.ipynb #99466305
 class LLMCFSR(nn.Module):
     "Two views of every item, one backbone, fusion at up to three levels (@eq-model)"
+    balance = 1.                # weight of the collaborative state in all scores (@eq-model-balance); 1 while the model is trained
     def __init__(self,
         config:ModelConfig, # what to build
         views:DualView,     # item views, collaborative, semantic or both
@@ -155,12 +156,19 @@ def states(self:LLMCFSR,
 
 # %% ../nbs/25_model.ipynb #8038c16d
 @patch
+def weighed(self:LLMCFSR,
+    h:Views, # [...,D] states
+)->Views:    # [...,D]
+    "States as they go into the scores (@eq-model-balance); those of a model with one view are left as they are"
+    return h if self.balance==1 or h.c is None or h.s is None else h._replace(c=self.balance*h.c)
+
+@patch
 def score(self:LLMCFSR,
     h:Views,    # [N,D] states
     cand:Views, # [N,K,D] candidates of each
 )->Tensor:      # [N,K]
     "Scores of each state's own candidates (@eq-model)"
-    return (self.prediction.score if self.prediction is not None else inner)(h, cand)
+    return (self.prediction.score if self.prediction is not None else inner)(self.weighed(h), cand)
 
 @patch
 def score_all(self:LLMCFSR,
@@ -168,7 +176,7 @@ def score_all(self:LLMCFSR,
     items:Views, # [n,D] items
 )->Tensor:       # [N,n]
     "Scores of all states and all items (@eq-model)"
-    return (self.prediction.score_all if self.prediction is not None else inner_all)(h, items)
+    return (self.prediction.score_all if self.prediction is not None else inner_all)(self.weighed(h), items)
 
 @patch
 def products(self:LLMCFSR,
@@ -176,7 +184,7 @@ def products(self:LLMCFSR,
     items:Views, # [n,D] items
 )->Products:
     "What `score_all` consists of (@eq-full-products)"
-    return Products(h.cat(), items.cat()) if self.prediction is None else self.prediction.products(h, items)
+    h = self.weighed(h); return Products(h.cat(), items.cat()) if self.prediction is None else self.prediction.products(h, items)
 
 @patch
 def score_at(self:LLMCFSR,

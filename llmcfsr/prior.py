@@ -6,7 +6,7 @@ __all__ = ['WEIGHTS', 'ROAD', 'log_counts', 'Weighed', 'ranks_at', 'road', 'choo
 # %% ../nbs/44_prior.ipynb #39554c94
 import numpy as np, pandas as pd, torch
 from .core import InputError
-from .evaluate import RankTable, about, score_slices, strike, user_values
+from .evaluate import RankTable, about, compete, score_slices, user_values
 from .ranking import above_tied
 from .split import cases, head_tail
 
@@ -49,9 +49,8 @@ def ranks_at(
     if scorer.n_items != cases.inter.n_items or len(groups.popularity) != scorer.n_items+1: raise InputError(f"the scorer knows {scorer.n_items} items, the data have {cases.inter.n_items} and the groups {len(groups.popularity)-1}: take all of the same catalogue")
     prior = torch.from_numpy(log_counts(groups.popularity)); counts = {w:np.zeros((2, len(cases)), np.int64) for w in weights}; left = np.zeros(len(cases), np.int64)
     for part in score_slices(scorer, cases, block, most):
-        at,y = part.at,part.y; target = torch.from_numpy(cases.target[at].astype(np.int64)); own = y.gather(1, target[:,None])
-        left[at] = cases.inter.n_items-strike(y, cases.histories(at), cases.target[at]); y.scatter_(1, target[:,None], own)
-        for w in weights: counts[w][0,at],counts[w][1,at] = above_tied(torch.add(y, prior, alpha=w, out=part.room), target)
+        at = part.at; target,left[at] = compete(part)
+        for w in weights: counts[w][0,at],counts[w][1,at] = above_tied(torch.add(part.y, prior, alpha=w, out=part.room), target)
     return {w:RankTable(above=a, tied=t, n_candidates=left, **about(cases, groups)) for w,(a,t) in counts.items()}
 
 # %% ../nbs/44_prior.ipynb #5d9132bd

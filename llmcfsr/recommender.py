@@ -17,6 +17,7 @@ from .datasets import Dataset, from_frames
 from .split import leave_one_out, popularity, cases, head_tail
 from .evaluate import rank_cases
 from .longtail import longtail_report
+from .balance import choose_balance, two_views
 from .filters import item_mask
 from .growth import KnownUsers, id_table, text_vectors
 from .catalog import read_attributes
@@ -58,6 +59,7 @@ class Options:
     view:str = 'dual'           # `llm-cfsr` only: dual, co (collaborative) or se (semantic)
     fuse:tuple = ()             # `llm-cfsr` only: the levels at which the views read each other, of embedding, sequence and prediction; if none, they meet in their scores
     align:float = 0.            # weight of the alignment of the two views
+    balance:bool = False        # weigh the collaborative view against the semantic one as validation is sure to prefer; models with both views
     prior:bool = False          # add the logarithm of an item's popularity to its scores, with the weight that validation prefers
     seed:int = 0                # of weights, batches and dropout
     device:str = 'cpu'          # cpu or cuda
@@ -127,7 +129,7 @@ def idle_options(
 )->list:       # names
     "Options that were changed and decide nothing in this run"
     words,own = o.model!='pop' and SYSTEMS[o.model].text,o.model!='pop' and SYSTEMS[o.model].dual; tuned = words and o.finetune; blocks = o.model!='caser' and 'gru4rec' not in (o.model, o.backbone if o.model not in BACKBONES else '')
-    read = dict(prior=o.model!='pop', backbone=o.model not in (*BACKBONES, 'pop'), finetune=words, **{f.name:tuned for f in dataclasses.fields(Options) if f.name.startswith('tune_')}, blocks=blocks, heads=blocks, calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
+    read = dict(prior=o.model!='pop', balance=o.model=='llm-esr' or own and o.view=='dual', backbone=o.model not in (*BACKBONES, 'pop'), finetune=words, **{f.name:tuned for f in dataclasses.fields(Options) if f.name.startswith('tune_')}, blocks=blocks, heads=blocks, calibration=o.loss=='gbce', view=own, fuse=own and o.view=='dual', align=own and o.view=='dual')
     return [f.name for f in dataclasses.fields(Options) if getattr(o, f.name) != f.default and not read.get(f.name, True)]
 
 # %% ../nbs/64_recommender.ipynb #6aae0ff5
@@ -245,7 +247,7 @@ class Recommender:
         self.model = self.scorer = self.items = self.popularity = None
         self.records,self.seconds,self.data,self.table,self.labels = [],{},{},{},{}
         self.attributes = self.known = self.words = self.adapter = self._E = self._reader = self._shared = None  # of the items; histories; what is needed to embed more texts
-        self.n_trained,self._index,self._maps,self.prior = 0,{},{},0.
+        self.n_trained,self._index,self._maps,self.prior,self.balance = 0,{},{},0.,1.
 
     def fit(self,
         data,         # a `Dataset`, or a frame with the columns user, item and, if known, time
@@ -261,7 +263,7 @@ class Recommender:
         start = time.perf_counter()
         table = item_vectors(dataset, self.options, shelf)
         self.seconds['embed'] = time.perf_counter()-start; start = time.perf_counter()
-        E = None if table is None else table.E
+        E = None if table is None else table.E; self.prior,self.balance = 0.,1.
         self.table = {} if table is None else table.how
         self._know(dataset, popularity(split)); self._keep(table); del table
         if self.options.model=='pop': self._use(None)
@@ -270,7 +272,7 @@ class Recommender:
             model = make_model(self.options, dataset.interactions.n_items, E, attributes=attributes).to(self.options.device)
             now = []; self.records = train_model(model, split, self.options, E, attributes, on_epoch=[lambda r: now.append(len(r)), *([on_epoch] if callable(on_epoch) else on_epoch or ())], **kwargs)
             self._use(model); self._shared = attributes.names if attributes is not None and SYSTEMS[self.options.model].grows else None
-        if self.options.prior: self.choose_prior(split)
+        self.choose_after(split)
         self.seconds['fit'] = time.perf_counter()-start
         if self.options.model!='pop': self.seconds['fit'] += sum(r['train_seconds']+r['valid_seconds'] for r in self.records[:now[0]-1 if now else None])      # epochs of a run that is gone on with
         return self
@@ -309,7 +311,7 @@ def _use(self:Recommender, model):
     if model is None: self.scorer = Popularity(self.popularity)
     else:
         from llmcfsr.model import ModelScorer
-        self.scorer = ModelScorer(model.eval(), bias=self._bias())
+        model.balance = self.balance; self.scorer = ModelScorer(model.eval(), bias=self._bias())
 
 @patch
 def _bias(self:Recommender):
@@ -466,6 +468,38 @@ def choose_prior(self:Recommender,
     if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
     return self if self.model is None else self.set_prior(choose_weight(ModelScorer(self.model.eval()), split))
 
+@patch
+def _both(self:Recommender):
+    "Make sure that there is a model with two views"
+    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    if self.model is None or not two_views(self.model): raise InputError(f"model {self.options.model!r}{f' with view={self.options.view!r}' if self.options.model=='llm-cfsr' else ''} does not score with two views, so there is nothing to weigh: take llm-cfsr with both views, or llm-esr")
+
+@patch
+def set_balance(self:Recommender,
+    weight:float, # of the collaborative view in all scores; 1 as trained, below 1 for more of the semantic view
+):                # self
+    "Weigh the collaborative view against the semantic one (@eq-model-balance); nothing is trained, and 1 takes it back"
+    self._both()
+    if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 < weight < np.inf: raise InputError(f"weight={weight!r} must be a finite number above 0, such as 0.7 for more of the semantic view")
+    self.balance = float(weight); self._use(self.model)
+    return self
+
+@patch
+def choose_balance(self:Recommender,
+    split, # `Split` of the data that the model was trained on; its validation items decide
+):         # self
+    "Weigh the views as validation is sure to prefer (@eq-balance-choice), in scores without a prior"
+    self._both()
+    return self.set_balance(choose_balance(self.model.eval(), split))
+
+@patch
+def choose_after(self:Recommender,
+    split, # `Split` of the data that the model was trained on; its validation items decide
+):         # self
+    "What the options leave to validation after training: the balance of the views, then the prior"
+    if self.options.balance and self.model is not None and two_views(self.model): self.choose_balance(split)
+    return self.choose_prior(split) if self.options.prior else self
+
 # %% ../nbs/64_recommender.ipynb #54123587
 @patch(as_prop=True)
 def vectors(self:Recommender)->np.ndarray:
@@ -549,7 +583,7 @@ def save_pretrained(self:Recommender,
         if histories: write_json(tmp/'users.json', known.users)
         beside = {p.relative_to(tmp).as_posix():fingerprint(p.read_bytes()) for p in sorted(tmp.rglob('*')) if p.is_file()}
         config = sealed(dict(format='llmcfsr-model-1', version=__version__, options=dataclasses.asdict(self.options), data=self.data, table=self.table,
-            n_items=len(self.items), n_trained=self.n_trained, prior=self.prior, items=fingerprint(self.items), labels=fingerprint(self.labels), beside=beside))
+            n_items=len(self.items), n_trained=self.n_trained, prior=self.prior, balance=self.balance, items=fingerprint(self.items), labels=fingerprint(self.labels), beside=beside))
         if text: save_tensors(tmp/'text.safetensors', text, dict(config=config['print']))
         if histories: save_tensors(tmp/'histories.safetensors', flat(known), dict(config=config['print']))
         save_tensors(tmp/'model.safetensors', {'popularity':self.popularity, **tensors}, dict(config=config['print']))
@@ -572,6 +606,7 @@ def _read_model(folder):
     if not isinstance(labels, dict) or config.get('labels', found := fingerprint(labels)) != found: raise InputError(f"{folder/'labels.json'} does not hold the titles that were written: {mend}")
     tensors,note = load_tensors(numbers, mend)
     if isinstance(w := config.get('prior', 0.), bool) or not isinstance(w, (int, float)) or not np.isfinite(w): raise InputError(f"{file}: prior={w!r} must be a finite number: {mend}")
+    if isinstance(w := config.get('balance', 1.), bool) or not isinstance(w, (int, float)) or not 0 < w < np.inf: raise InputError(f"{file}: balance={w!r} must be a finite number above 0: {mend}")
     if note.get('config') != config.get('print'): raise InputError(f"{numbers} belongs to another model than {file.name}: {mend}")
     n = tensors.get('popularity')
     if n is None or n.shape != (len(items)+1,) or n.dtype != np.int64: raise InputError(f"{numbers} does not fit {len(items)} items: {mend}")
@@ -623,7 +658,7 @@ def from_pretrained(cls:Recommender,
     try: rec = cls(**{**config['options'], 'device':device, 'precision':precision})
     except InputError as e: raise InputError(f"{Path(folder)/'config.json'}: {e}") from None
     rec.items,rec._row,rec.data,rec.table = items,{i:n+1 for n,i in enumerate(items)},config['data'],config.get('table', {})
-    rec.labels,rec.popularity,rec.n_trained,rec.prior = labels,tensors.pop('popularity'),config.get('n_trained', len(items)),float(config.get('prior', 0.)); rec._read_more(Path(folder), config.get('print'))
+    rec.labels,rec.popularity,rec.n_trained,rec.prior,rec.balance = labels,tensors.pop('popularity'),config.get('n_trained', len(items)),float(config.get('prior', 0.)),float(config.get('balance', 1.)); rec._read_more(Path(folder), config.get('print'))
     state = {k.removeprefix('model.'):torch.from_numpy(v) for k,v in tensors.items()}
     if rec.options.model == 'pop': rec._use(None); return rec
     try: model = SYSTEMS[rec.options.model].rebuild(Material(model_config(rec.options), len(items), own=own_settings(rec.options)), state); model.load_state_dict(state)

@@ -187,7 +187,7 @@ def why(
     scorer,was = scorer or ModelScorer(model),model.training; model.eval()
     try:
         effect,items = influence(scorer, history, item),scorer.kept; ids = torch.as_tensor(history, device=own(items)[0].device)[None]
-        h = model.user_state(items, ids, ids>0); P = view_parts(model, h, items); maps = attention_maps(model, items, history); levels = level_weights(model, items, h, item)
+        h = model.weighed(model.user_state(items, ids, ids>0)); P = view_parts(model, h, items); maps = attention_maps(model, items, history); levels = level_weights(model, items, h, item)
     finally: model.train(was)
     there = [NAMES[k] for k,v in zip('cs', items) if v is not None]; part,mean = P[item].cpu().numpy(),P[1:].mean(0).cpu().numpy()
     name = lambda i: int(i) if names is None else str(names[i])

@@ -80,6 +80,14 @@ def test_a_prior_takes_the_models_that_are_there(tmp_path, monkeypatch, capsys):
     assert {l['table'] for l in read_ledger(tmp_path/'kept.jsonl') if l['kind']=='row'} == {'more'} and {l['table'] for l in read_ledger(tmp_path/'kept_prior.jsonl') if l['kind']=='row'} == {'prior'} and all(l['metrics']['valid']['full']['overall']['NDCG@10'] >= k['metrics']['valid']['full']['overall']['NDCG@10']-1e-3 for k,l in zip(plain, prior))
     kept = [(tmp_path/f).read_bytes() for f in ('kept.jsonl', 'kept_prior.jsonl')]; (tmp_path/'out').rename(tmp_path/'first'); assert '4 runs taken over' in go('take'); go('record'); assert kept == [(tmp_path/f).read_bytes() for f in ('kept.jsonl', 'kept_prior.jsonl')]
 
+def test_a_balance_is_for_models_with_two_views(tmp_path, monkeypatch, capsys):
+    make_folder(tmp_path/'data', 'small_yelp_ca'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=2, dim=8)); monkeypatch.setattr(comparison, 'experiment', functools.partial(comparison.experiment, vectors='tfidf')); monkeypatch.chdir(tmp_path)
+    def go(what): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'small_yelp_ca', '--systems', 'sasrec', '--systems', 'llm-cfsr', '--seeds', '1', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main(); return capsys.readouterr().out
+    go('more'); trained = Recommender.fit; monkeypatch.setattr(Recommender, 'fit', lambda *a, **k: pytest.fail('trained again')); assert 'llm-cfsr, balance seed 0' in go('balance') and 'llm-cfsr, balance and prior seed 0' in go('balance and prior'); go('record')
+    labels = {p:[l['label'] for l in read_ledger(tmp_path/f'kept{p}.jsonl') if l['kind']=='run'] for p in comparison.PARTS}; assert labels == {'':['sasrec', 'llm-cfsr'], '_prior':['sasrec, prior'], '_balance':['llm-cfsr, balance', 'llm-cfsr, balance and prior']} or labels['_balance'] == ['llm-cfsr, balance and prior', 'llm-cfsr, balance']
+    rows = [l for l in comparison.recorded(tmp_path/'kept.jsonl') if l['kind']=='row' and l['table'] == 'balance']; assert {l['label'] for l in rows} == {'sasrec', 'llm-cfsr, balance'}
+    for r in comparison.tables(tmp_path)['balance']: assert bool(r.change.get('balance')) == (r.label.endswith(', balance')) and (not r.change.get('balance') or r.base.options.model in comparison.TWO_VIEWS and r.change.get('view') != 'se')
+
 def test_roads_of_what_is_kept(tmp_path, monkeypatch, capsys):
     make_folder(tmp_path/'data', 'beauty_5core'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.chdir(tmp_path)
     def go(what): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'beauty_5core', '--systems', 'sasrec', '--seeds', '1', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main(); return capsys.readouterr().out
