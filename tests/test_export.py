@@ -25,6 +25,11 @@ def test_same_scores(name, tmp_path):
     code = f"import sys; from llmcfsr.export import load_exported; r = load_exported({str(tmp_path/'out')!r}); r.recommend([r.items[:3]]); assert 'torch' not in sys.modules and 'numba' not in sys.modules"
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True); assert done.returncode == 0, done.stderr
 
+@pytest.mark.parametrize('fuse', [(), pytest.param(('prediction',), marks=slow)])
+def test_a_balance_and_a_prior_are_exported(fuse, tmp_path):
+    rec = untrained(DATA, model='llm-cfsr', fuse=fuse); histories = [ITEMS[:3], ITEMS[5:9]]; plain = rec.scores(histories); rec.set_balance(.5).set_prior(.3).export(tmp_path/'out'); want,got = rec.scores(histories),load_exported(tmp_path/'out', threads=1).scores(histories)
+    assert abs(got-want).max() <= 1e-4*abs(want).max() < abs(want-plain).max()
+
 def test_whole_or_not_at_all(tmp_path, monkeypatch):
     "A failure leaves the old folder as it was, and a folder that was tampered with is named"
     import llmcfsr.export as export

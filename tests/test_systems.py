@@ -5,6 +5,7 @@ from llmcfsr.core import InputError, Shelf
 from llmcfsr.cli import main
 from llmcfsr.datasets import load_dataset
 from llmcfsr.evaluate import rank_cases, user_values
+from llmcfsr.balance import BALANCES
 from llmcfsr.prior import WEIGHTS
 from llmcfsr.recommender import MODELS, Recommender
 from llmcfsr.split import cases, head_tail, leave_one_out
@@ -52,6 +53,18 @@ def test_a_prior_moves_every_system(trained, name, tmp_path):
     ndcg = {w:user_values(rank_cases(rec.set_prior(w).scorer, valid, groups).full).mean() for w in WEIGHTS}; assert ndcg[best] >= max(ndcg.values())-2e-3             # rounding may part what is level otherwise
     rec.set_prior(best).save_pretrained(tmp_path/'b'); again = Recommender.from_pretrained(tmp_path/'b'); assert again.prior == best and np.array_equal(again.scores(histories), rec.scores(histories))
     rec.set_prior(.3); assert sum((got := rec.why(histories[0], ITEMS[20]))['shares'].values()) == pytest.approx(got['score'], rel=1e-4, abs=1e-4)
+
+@each
+def test_a_balance_is_for_two_views(trained, name, tmp_path):
+    trained(name).save_pretrained(tmp_path/'a'); rec = Recommender.from_pretrained(tmp_path/'a'); histories = [ITEMS[3:9], ITEMS[40:41]]; plain = rec.scores(histories)
+    if name not in ('llm-cfsr', 'llm-esr'):
+        with pytest.raises(InputError, match='two views'): rec.set_balance(.5)
+        assert np.array_equal(rec.scores(histories), plain); return
+    half,double = (rec.set_balance(w).scores(histories) for w in (.5, 2.)); assert np.allclose(double-plain, 2*(plain-half), atol=1e-3) and not np.allclose(half, plain, atol=1e-3)          # straight lines in the weight
+    rec.set_balance(.5).save_pretrained(tmp_path/'b'); again = Recommender.from_pretrained(tmp_path/'b'); assert again.balance == .5 and np.array_equal(again.scores(histories), half)
+    assert sum((got := again.why(histories[0], ITEMS[20]))['shares'].values()) == pytest.approx(got['score'], rel=1e-4, abs=1e-4) and again.similar_items(ITEMS[4], k=5).equals(rec.set_balance(1).similar_items(ITEMS[4], k=5))
+    assert np.array_equal(rec.scores(histories), plain) and rec.choose_balance(leave_one_out(DATA.interactions)).balance in BALANCES
+    if name=='llm-cfsr': assert np.allclose(again.add_items([{'item_id':'new', 'title':'a brass lamp', 'brand':'Dreto'}]).scores(histories)[:,:-1], half, atol=1e-5)
 
 @pytest.mark.parametrize('name', ('melt', 'llmemb', 's3rec', 'cities'))
 def test_a_run_of_several_stages_goes_on_where_it_broke_off(name, tmp_path):
