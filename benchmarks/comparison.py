@@ -247,12 +247,12 @@ def headline(lines):
     for k in order: out.append(f'| {k} | '+' | '.join(' | '.join([*(f'{x:.4f}' for x in mean(cells[k], d)), str(len(cells[k][d]))]) if d in cells[k] else ' | | |' for d in sets)+' |')
     return '\n'.join(out)
 
-PARTS = ('', '_prior', '_balance')
+PARTS = ('', '_trials', '_differences', '_prior', '_balance')
 
 def part_of(line):
-    "Which of the recorded files takes a line, so that none grows beyond a megabyte: what is weighed after training lies in files of its own"
-    said = [k for k in ('balance', 'prior') if (line['options'].get(k) if line['kind']=='run' else line.get('table', '').startswith(k))]
-    return f'_{said[0]}' if said else ''
+    "Which of the recorded files takes a line, so that none grows beyond a megabyte: what is weighed after training lies in files of its own, then trials, then differences"
+    said = [f'_{k}' for k in ('balance', 'prior') if (line['options'].get(k) if line['kind']=='run' else line.get('table', '').startswith(k))]
+    return said[0] if said else f"_{line['kind']}s" if line['kind'] in ('trial', 'difference') else ''
 
 def recorded(to):
     "All recorded lines"
