@@ -66,7 +66,7 @@ def tables(root):
     out['prior'] = [r._replace(label=f'{r.label}, prior', change=dict(r.change, prior=True)) for r in after if r.search]
     out['balance'] = [r._replace(label=f'{r.label}, balance', change=dict(r.change, **new)) if (new := weighed(r)) else r for r in after if r.search]
     out['balance and prior'] = [r._replace(label=f'{r.label}, {"balance and prior" if (new := weighed(r)) else "prior"}', change=dict(r.change, prior=True, **new)) for r in after if r.search]
-    out['losses'] = [row(d, m, f'{m}, {l}', loss=l) for models,sets in ((FOUR, TEXT), (rivals[1:], ('small_beauty_nails',))) for d in sets for m in models for l in ('bce', 'gbce', 'softmax', 'sampled')]
+    out['losses'] = [row(d, m, f'{m}, {l}', loss=l) for models,sets in ((FOUR, TEXT), (rivals[1:], ('small_beauty_nails',))) for d in sets for m in models for l in ('bce', 'gbce', 'softmax', 'sampled')]+[row('small_beauty_nails', m, f'{m}, gbce, ten times the patience', loss='gbce', patience=100) for m in FOUR]
     out['vectors'] = [row(d, m, f'{m}, {v}', vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
     cut = {'llm-cfsr':{}, 'embedding level':dict(fuse=('embedding',)), 'sequence level':dict(fuse=('sequence',)), 'prediction level':dict(fuse=('prediction',)), 'all three levels':dict(fuse=('embedding', 'sequence', 'prediction')),
         'collaborative view alone':dict(view='co'), 'semantic view alone':dict(view='se'), 'random start of ids':dict(settings=('id_init=random',)), 'no shared words':dict(settings=('words=0',)), 'nothing hidden':dict(settings=('hide=0',)), 'aligned, 0.01':dict(align=.01), 'aligned, 0.1':dict(align=.1),
