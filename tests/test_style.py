@@ -90,6 +90,11 @@ def test_equation_is_code(path, label):
     assert after, 'no exported docstring names it'
     assert any(CHECK.search(s) for rest in after for s in rest if not EXPORT.search(s)), 'no check follows'
 
+@each
+def test_references_are_no_links(path):
+    "The site makes a link of @eq-, so what stands in brackets with an address behind it comes out as brackets"
+    assert [m[0] for kind,s in cells(path) if kind=='markdown' for m in re.finditer(r'\[@(?:eq|fig|tbl|sec)-[^\]]*\]\([^)]*\)', s)]==[]
+
 def test_stories_export_nothing():
     "The notebooks from the seventh decade on tell; they define nothing"
     assert [p.name for p in NBS if p.stem[0] in '789' and (module(p) or exported(p))]==[]
