@@ -5,12 +5,12 @@ __all__ = ['BALANCES', 'SURE', 'two_views', 'balanced', 'ranks_balanced', 'surel
 
 # %% ../nbs/57_balance.ipynb #dfe6a9f9
 import copy
-import numpy as np, pandas as pd, torch
+import numpy as np, torch
 from .core import InputError
 from .evaluate import RankTable, about, compete, rank_cases, score_slices, user_values
 from .model import ModelScorer
 from .ranking import above_tied
-from .split import Cases, cases, head_tail
+from .split import cases, head_tail
 
 # %% ../nbs/57_balance.ipynb #86066675
 def two_views(
@@ -25,7 +25,7 @@ def balanced(
 ):                # the same weights in a model that scores with that balance; `model` is left as it is
     "A model with another balance of its views (@eq-model-balance)"
     if not two_views(model): raise InputError("the model scores with one view, so there is nothing to weigh: take one with both")
-    if isinstance(weight, bool) or not 0 < weight < np.inf: raise InputError(f"weight={weight!r} must be a finite number above 0, such as 0.7 for more of the semantic view")
+    if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 < weight < np.inf: raise InputError(f"weight={weight!r} must be a finite number above 0, such as 0.7 for more of the semantic view")
     out = copy.copy(model); out.balance = float(weight)
     return out
 

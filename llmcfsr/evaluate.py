@@ -222,8 +222,9 @@ def score_slices(
     mine=slice(None), # which of the blocks
 ):                  # of `Slice`
     "The scores of all cases, some at a time, in the order of the lengths of their histories"
-    n,width = len(cases),cases.inter.n_items+1; rows = max(1, min(block, most//width)); y,room = torch.empty(2, min(rows, max(n, 1)), width)
+    n,width = len(cases),cases.inter.n_items+1
     if scorer.n_items != width-1: raise InputError(f"the scorer knows {scorer.n_items} items and the data have {width-1}: rank with a model of the same catalogue")
+    rows = max(1, min(block, most//width)); y,room = torch.empty(2, min(rows, max(n, 1)), width)
     order = np.argsort(cases.upto-cases.inter.start[cases.user], kind='stable')
     for i in progress(range(0, n, block)[mine], desc='rank', unit='block'):
         at = order[i:i+block]; write = _reader(scorer, cases, at)

@@ -36,7 +36,7 @@ def evaluate(
     parameters = sum(p.numel() for p in rec.model.parameters() if p.requires_grad) if rec.model is not None else 0
     metrics = dict(test=dict(**tell(test), beyond=beyond(test.top, groups, dataset.interactions.n_items)), valid=tell(valid),
         thresholds=dict(item=int(groups.item_threshold), user=int(groups.user_threshold)), parameters=parameters,
-        **{k:w for k,w in (('balance', getattr(rec, 'balance', 1.)), ('prior', getattr(rec, 'prior', 0.))) if w!=(k=='balance')}, seconds={**rec.seconds, 'evaluate':time.perf_counter()-start})
+        **{k:w for k,none in (('balance', 1.), ('prior', 0.)) if (w := getattr(rec, k, none))!=none}, seconds={**rec.seconds, 'evaluate':time.perf_counter()-start})
     return dict(metrics=metrics, full=test.full, sampled=test.sampled)
 
 # %% ../nbs/65_experiment.ipynb #68cce3cc

@@ -17,7 +17,7 @@ from .datasets import Dataset, from_frames
 from .split import leave_one_out, popularity, cases, head_tail
 from .evaluate import rank_cases
 from .longtail import longtail_report
-from .balance import choose_balance, two_views
+from .balance import balanced, choose_balance, two_views
 from .filters import item_mask
 from .growth import KnownUsers, id_table, text_vectors
 from .catalog import read_attributes
@@ -263,7 +263,8 @@ class Recommender:
         start = time.perf_counter()
         table = item_vectors(dataset, self.options, shelf)
         self.seconds['embed'] = time.perf_counter()-start; start = time.perf_counter()
-        E = None if table is None else table.E; self.prior,self.balance = 0.,1.
+        E = None if table is None else table.E
+        self.prior,self.balance = 0.,1.                                                                # those of an earlier fit were chosen for its model
         self.table = {} if table is None else table.how
         self._know(dataset, popularity(split)); self._keep(table); del table
         if self.options.model=='pop': self._use(None)
@@ -480,8 +481,7 @@ def set_balance(self:Recommender,
 ):                # self
     "Weigh the collaborative view against the semantic one (@eq-model-balance); nothing is trained, and 1 takes it back"
     self._both()
-    if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 < weight < np.inf: raise InputError(f"weight={weight!r} must be a finite number above 0, such as 0.7 for more of the semantic view")
-    self.balance = float(weight); self._use(self.model)
+    self.balance = balanced(self.model, weight).balance; self._use(self.model)
     return self
 
 @patch
