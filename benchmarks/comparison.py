@@ -119,16 +119,10 @@ def make_vectors(folder, experiments, load, shelf):
         table.save(folder/name)
         print(f'{name}: {table.E.shape[0]-1} x {table.E.shape[1]} in {time.perf_counter()-begun:.0f} s', flush=True)
 
-@functools.lru_cache(maxsize=1)
-def lines_of(file, changed, size):
-    "The lines of a ledger that was changed then and is so long"
-    from llmcfsr.ledger import read_ledger
-    return read_ledger(file)
-
 def lines_in(folder):
-    "The lines of a folder's ledger; the file is read again only if it has changed"
-    file = folder/'ledger.jsonl'; state = file.stat() if file.exists() else None
-    return [] if state is None else lines_of(file, state.st_mtime_ns, state.st_size)
+    "The lines of a folder's ledger"
+    from llmcfsr.ledger import read_ledger
+    return read_ledger(folder/'ledger.jsonl')
 
 def stages(x, trials):
     "What is tried for a base, stage by stage: step size and dropout for all alike, then the system's own setting at the best of them, for which every fourth trial is kept; pairs of space and draws"

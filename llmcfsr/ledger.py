@@ -8,6 +8,7 @@ __all__ = ['Experiment', 'experiment_key', 'add_line', 'read_ledger', 'holds', '
 # %% ../nbs/66a_ledger.ipynb #ddff1d91
 import dataclasses, json, os, shutil, time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 import numpy as np, pandas as pd
 from .core import InputError, Shelf, holding, fingerprint, one_of, rng
@@ -49,18 +50,31 @@ def add_line(
         if f.tell() and (f.seek(-1, os.SEEK_END), f.read(1))[1] != b'\n': text = '\n'+text
         f.write(text.encode()); f.flush(); os.fsync(f.fileno())
 
-def read_ledger(
-    path,    # a ledger; one that does not exist is empty
-)->list:     # dicts, in the order of the file
-    "The whole lines of a ledger; one that is not JSON is an `InputError`, unless it is a broken-off end"
-    if not Path(path).exists(): return []
-    out,rows = [],Path(path).read_bytes().decode('utf-8', errors='replace').split('\n')
-    for n,row in enumerate(rows, 1):
+@lru_cache(maxsize=4)
+def _lines(path, changed, size):
+    "The whole lines of a file that was changed then and is so long"
+    out = []
+    for n,row in enumerate(path.read_bytes().decode('utf-8', errors='replace').split('\n'), 1):
         if not row.strip(): continue
         try: out.append(json.loads(row))
         except json.JSONDecodeError as e:
             if not row.startswith('{') or row.rstrip().endswith('}'): raise InputError(f"{path} line {n} is not a line of a ledger ({e.msg}): mend or remove it") from None
     return out
+
+def read_ledger(
+    path,    # a ledger; one that does not exist is empty
+)->list:     # dicts, in the order of the file: to be read, not to be changed
+    "The whole lines of a ledger; one that is not JSON is an `InputError`, unless it is a broken-off end. A file that has not changed is not read twice"
+    path = Path(path).resolve()
+    try: state = path.stat()
+    except FileNotFoundError: return []
+    return list(_lines(path, state.st_mtime_ns, state.st_size))
+
+# %% ../nbs/66a_ledger.ipynb #f862a141
+@lru_cache(maxsize=512)
+def _plain(options):
+    "Options as JSON has them: to be read, not to be changed"
+    return json.loads(json.dumps(dataclasses.asdict(options)))
 
 def holds(
     line:dict,             # of a ledger
@@ -70,7 +84,7 @@ def holds(
 )->bool:
     "Whether this line is about this experiment, option by option; those that the system does not read do not count"
     if line.get('kind') != kind or line.get('data_print') != data_print or line['options'].get('model', Options().model) != experiment.options.model: return False
-    asked = json.loads(json.dumps(dataclasses.asdict(experiment.options))); default = json.loads(json.dumps(dataclasses.asdict(Options()))); had = {k:line['options'].get(k, v) for k,v in default.items()}
+    asked = _plain(experiment.options); had = {k:line['options'].get(k, v) for k,v in _plain(Options()).items()}
     differ = {k for k,v in asked.items() if had[k] != v}
     return not differ or differ <= {*idle_options(experiment.options), *idle_options(Options(**had))}
 
