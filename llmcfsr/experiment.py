@@ -16,7 +16,7 @@ from .datasets import Dataset, load_dataset
 from .split import leave_one_out, cases, head_tail, draw_candidates
 from .evaluate import rank_cases, user_values, RankTable
 from .longtail import FORMATS, longtail_report, beyond, plot_by_popularity, plot_by_length, save_figure
-from .significance import paired_bootstrap, holm
+from .significance import holm, over_items, paired_bootstrap
 from .recommender import Options, Recommender, idle_options
 from .export import write_card
 
@@ -310,17 +310,18 @@ def compare(
     groups=('overall', 'tail_item', 'head_item'), # on which test users
     draws:int=2000,        # of the bootstrap
     seed:int=0,            # of the bootstrap
-)->pd.DataFrame:           # index (group, other run): both means, difference, interval, p-value after Holm
-    "Differences of the first run to the others, with paired bootstrap intervals over users"
+)->pd.DataFrame:           # index (group, other run): both means, difference, intervals, p-value after Holm
+    "Differences of the first run to the others, with paired bootstrap intervals over users and over items"
     if len(runs) < 2: raise InputError("give at least two runs to compare")
     same_cases(runs)
     first,*rest = runs; mine = runs[first]['ranks']; rows = []
     for g in groups:
         who = {'overall':np.ones(len(mine), bool), 'tail_item':mine.tail_item.to_numpy(bool), 'head_item':~mine.tail_item.to_numpy(bool)}[g]
         if who.sum() < 2: continue
+        target = mine.target[who]
         for n in rest:
             a,b = (user_values(runs[k]['ranks'][who], metric) for k in (first, n))
-            d = paired_bootstrap(a, b, n=draws, seed=seed)
-            rows.append({'group':g, 'against':n, first:a.mean(), 'other':b.mean(), 'difference':d['difference'], 'low':d['low'], 'high':d['high'], 'p':d['p']})
+            d = paired_bootstrap(a, b, n=draws, seed=seed); items = over_items(a-b, target, draws, seed) if target.nunique() > 1 else (None, None)
+            rows.append({'group':g, 'against':n, first:a.mean(), 'other':b.mean(), 'difference':d['difference'], 'low':d['low'], 'high':d['high'], 'items low':items[0], 'items high':items[1], 'p':d['p']})
     out = pd.DataFrame(rows); out['p (Holm)'] = holm(out.pop('p').to_numpy())
     return out.set_index(['group', 'against'])

@@ -16,7 +16,7 @@ from .datasets import load_dataset
 from .evaluate import RankTable, user_values
 from .experiment import GROUPS, evaluate, open_run, read_metrics, run, run_config, tidy, train_run, versions
 from .recommender import Options, Recommender, idle_options, valid_figures
-from .significance import holm, over_seeds, paired_bootstrap
+from .significance import holm, over_items, over_seeds, paired_bootstrap
 from .split import leave_one_out
 
 # %% ../nbs/66a_ledger.ipynb #f15d9093
@@ -316,19 +316,20 @@ def differences(
     groups=('overall', 'tail_item', 'head_item'), # of users
     draws:int=2000,       # of the bootstrap
 )->pd.DataFrame:          # index (group, other system)
-    "The first system against each other one: difference, its interval over users and over seeds, p-value after Holm"
+    "The first system against each other one: difference, its interval over users, over items and over seeds, p-value after Holm"
     runs = {}
     for label,key in dict.fromkeys((e.label, l['key']) for e,l in done): runs.setdefault(label, []).append(Path(folder)/'runs'/key)
     if first not in runs or len(runs) < 2: raise InputError(f"{first!r} is compared with others, and there are runs of {', '.join(map(repr, runs)) or 'nothing'}: name one of them, and give at least two systems")
-    values = {k:mean_values(v, metric) for k,v in runs.items()}; mine,rows = values[first],[]
+    values = {k:mean_values(v, metric) for k,v in runs.items()}; mine,rows = values[first],[]; others = [k for k in values if k!=first]
+    for k in others:
+        if not np.array_equal(values[k][2].target, mine[2].target): raise InputError(f"{first!r} and {k!r} ranked different targets: compare runs on the same data")
     for g in groups:
-        who = group_of(mine[2], g)
-        for k,(each,mean,table) in values.items():
-            if k==first or who.sum() < 2: continue
-            if not np.array_equal(table.target, mine[2].target): raise InputError(f"{first!r} and {k!r} ranked different targets: compare runs on the same data")
-            d = paired_bootstrap(mine[1][who], mean[who], n=draws); a,b = mine[0][:,who].mean(1),each[:,who].mean(1)
-            spread = seed_interval(a, b)
-            rows.append(dict(group=g, against=k, first=a.mean(), other=b.mean(), difference=d['difference'], relative=d['difference']/b.mean() if b.mean() else None, low=d['low'], high=d['high'], p=d['p'], **spread))
+        who = group_of(mine[2], g); target = np.asarray(mine[2].target)[who]
+        if who.sum() < 2: continue
+        low,high = over_items(np.stack([mine[1][who]-values[k][1][who] for k in others], 1), target, draws) if len(np.unique(target)) > 1 else [[None]*len(others)]*2
+        for i,k in enumerate(others):
+            each,mean,_ = values[k]; d = paired_bootstrap(mine[1][who], mean[who], n=draws); a,b = mine[0][:,who].mean(1),each[:,who].mean(1)
+            rows.append({'group':g, 'against':k, 'first':a.mean(), 'other':b.mean(), 'difference':d['difference'], 'relative':d['difference']/b.mean() if b.mean() else None, 'low':d['low'], 'high':d['high'], 'items low':low[i], 'items high':high[i], 'p':d['p'], **seed_interval(a, b)})
     out = pd.DataFrame(rows); out['p (Holm)'] = holm(out.pop('p').to_numpy())
     return out.set_index(['group', 'against'])
 
