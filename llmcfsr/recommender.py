@@ -283,6 +283,11 @@ from fastcore.basics import patch
 
 # %% ../nbs/64_recommender.ipynb #6b27cf46
 @patch
+def _trained(self:Recommender, mend='call fit or from_pretrained first'):
+    "Make sure that there is something that was learned"
+    if self.items is None: raise InputError(f"the recommender is not trained: {mend}")
+
+@patch
 def _know(self:Recommender, dataset, counts):
     "Remember the catalogue and what the data were"
     self.items = [str(i) for i in dataset.interactions.items[1:]]
@@ -327,7 +332,7 @@ def rows(self:Recommender,
     unknown:str='error', # ids that are not in the catalogue: 'error' or 'skip'
 )->list:       # list of int32 arrays of row numbers
     "Histories of source ids as row numbers of the tables"
-    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    self._trained()
     lists = lambda x: isinstance(x, (list, tuple, np.ndarray, pd.Series))
     if not lists(histories) or not all(map(lists, histories)): raise InputError("histories must be a list of lists of item ids, such as [['50', '172'], ['1']]")
     row,out = self._row,[]
@@ -395,7 +400,7 @@ def best_items(
 def _asked(self:Recommender, histories, users, unknown):
     "Rows of the histories that are asked for, and how many ids were skipped"
     if (histories is None) == (users is None): raise InputError("recommend needs histories, or users=, and not both: such as recommend([['50', '172']]) or recommend(users=['196'])")
-    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    self._trained()
     if users is None: rows = self.rows(histories, unknown); return rows,sum(map(len, histories))-sum(map(len, rows))
     if isinstance(users, str): raise InputError(f"users must be a list of user ids, such as users=[{users!r}]")
     return [self._users().history(u) for u in users],0
@@ -453,7 +458,7 @@ def set_prior(self:Recommender,
     weight:float, # of the logarithm of an item's popularity: above 0 towards popular items, below 0 towards rare ones
 ):                # self
     "Move all lists towards popular or rare items (@eq-prior); nothing is trained, and 0 takes it back"
-    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    self._trained()
     if self.model is None: raise InputError(f"model {self.options.model!r} is popularity itself: a prior changes nothing; take a model that is trained")
     if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not np.isfinite(weight): raise InputError(f"weight={weight!r} must be a finite number, such as 0.3 towards popular items or -0.3 towards rare ones")
     self.prior = float(weight); self._use(self.model)
@@ -466,13 +471,13 @@ def choose_prior(self:Recommender,
     "Give the scores the prior that validation prefers (@eq-prior-choice)"
     from llmcfsr.model import ModelScorer
     from llmcfsr.prior import choose_weight
-    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    self._trained()
     return self if self.model is None else self.set_prior(choose_weight(ModelScorer(self.model.eval()), split))
 
 @patch
 def _both(self:Recommender):
     "Make sure that there is a model with two views"
-    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    self._trained()
     if self.model is None or not two_views(self.model): raise InputError(f"model {self.options.model!r}{f' with view={self.options.view!r}' if self.options.model=='llm-cfsr' else ''} does not score with two views, so there is nothing to weigh: take llm-cfsr with both views, or llm-esr")
 
 @patch
@@ -572,7 +577,7 @@ def save_pretrained(self:Recommender,
     "Write `config.json`, `items.json`, `labels.json`, `model.safetensors`, what new items need, and the card of the model, `README.md`"
     from llmcfsr.growth import attribute_lines, flat
     from llmcfsr.export import write_card
-    if self.items is None: raise InputError("the recommender is not trained: there is nothing to save yet")
+    self._trained('there is nothing to save yet')
     tensors = {} if self.model is None else {f'model.{k}':np.ascontiguousarray(v.detach().cpu().numpy()) for k,v in self.model.state_dict().items()}
     known,text = self._users() if histories else None,self._text_side()
     with writing_folder(folder) as tmp:
@@ -669,7 +674,7 @@ def from_pretrained(cls:Recommender,
 # %% ../nbs/64_recommender.ipynb #3db68901
 def _refuse_growth(rec):
     "A model that cannot take in items says why"
-    if rec.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    rec._trained()
     able = [k for k,s in SYSTEMS.items() if s.grows]
     if rec.options.model not in able: raise InputError(f"model {rec.options.model!r} {'takes in no new items' if rec.options.model in SYSTEMS and SYSTEMS[rec.options.model].text else 'reads no item text, so it cannot tell what a new item is'}: take one that does ({', '.join(able)}), or train again with the item")
     if rec.vectors is None: raise InputError("the text vectors of the items are not known: the model was saved without them, or never read text; train it again with this version")
@@ -734,7 +739,7 @@ def add_interactions(self:Recommender,
     from llmcfsr.growth import fold_in
     from llmcfsr.interactions import interactions_frame
     one_of(unknown, ('error', 'skip'), 'unknown')
-    if self.items is None: raise InputError("the recommender is not trained: call fit or from_pretrained first")
+    self._trained()
     frame = frame if isinstance(frame, pd.DataFrame) else pd.DataFrame(list(frame)); f = interactions_frame(frame, **columns); row = f['item'].map(self._row)
     lost = row.isna().to_numpy()
     if lost.any() and unknown == 'error': raise InputError(f"row {int(lost.argmax())} of the new interactions: item {f['item'].iloc[int(lost.argmax())]!r} is not in the catalogue of {len(self.items)} items: add_items first, or say unknown='skip'")
@@ -760,7 +765,7 @@ def history(self:Recommender,
 @patch
 def _network(self:Recommender, what):
     "The model behind the scorer, or an `InputError`"
-    if self.items is None: raise InputError(f"the recommender is not trained: there is nothing to {what} yet")
+    self._trained(f'there is nothing to {what} yet')
     if self.model is None: raise InputError(f"model {self.options.model!r} only counts, so there is nothing to {what}: its scores are the training interactions of each item")
     return self.model
 
