@@ -56,7 +56,7 @@ def tables(root):
     def row(d, model, label=None, seeds=3, like=None, own=None, **change):       # own: vectors that the row's options are searched with too
         base = e(like or d, model, **({} if own is None else dict(vectors=own)))
         if 'vectors' in change: change['encoder'] = e(d, model, vectors=change.pop('vectors')).options.encoder
-        return Row(label or model, base, e(d, model).data, seeds, model!='pop', change)
+        return Row(label or model, base, e(d, model).data, seeds if model!='pop' else 1, model!='pop', change)                # counting has no seed
     out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, m, f'{m}, contrast', settings=('contrast=0.1',)) for d in TEXT for m in CONTRASTED]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row(d, 'llm-init', k, own=k) for d in ('small_beauty_nails', 'small_yelp_ca') for k in FIRST]
