@@ -1,0 +1,84 @@
+"What `comparison.py record` left, as the tables of the chapters: `recorded('', '_differences')`"
+import dataclasses, json
+from functools import cached_property
+from pathlib import Path
+import numpy as np, pandas as pd
+from llmcfsr.ledger import Experiment
+from llmcfsr.recommender import Options
+
+MAIN = ('overall', 'tail_item', 'head_item')
+
+def recorded(
+    *parts, # of the files: '' for runs and rows, and '_trials', '_differences', '_prior', '_balance'
+    folder=Path(__file__).resolve().parent/'results',
+)->'Recorded':
+    "The lines of some of the recorded files"
+    return Recorded([json.loads(l) for p in parts for l in (Path(folder)/f'comparison{p}.jsonl').read_text().splitlines()])
+
+class Recorded:
+    "Recorded lines, looked up"
+    def __init__(self,
+        lines, # dicts
+    ): self.lines = lines
+
+    def by(self,
+        kind:str, # row, run, trial or difference
+        **only,   # what else a line must say
+    )->list:
+        "Lines of a kind"
+        return [l for l in self.lines if l['kind']==kind and all(l[k]==v for k,v in only.items())]
+
+    @cached_property
+    def runs(self)->dict:
+        "Runs by their keys"
+        return {l['key']:l for l in self.by('run')}
+
+    @cached_property
+    def held(self)->list:
+        "Pairs (table, data) that have rows"
+        return sorted({(r['table'], r['data']) for r in self.by('row')})
+
+    def done(self,
+        table:str, # such as main
+        data:str,  # name of a data set
+    )->list:       # of (`Experiment`, line), as the tables of `llmcfsr.ledger` take them
+        "The runs of a table"
+        options = lambda l: dataclasses.replace(Options(), **{k:tuple(v) if isinstance(v, list) else v for k,v in l['options'].items()})
+        return [(Experiment(r['label'], l['data'], options(l)), l) for r in self.by('row', table=table, data=data) for l in [self.runs[r['key']]]]
+
+    def means(self,
+        table:str, # such as main
+        data:str,  # name of a data set
+    )->dict:       # label -> group -> NDCG@10 on test items, mean over seeds
+        "What each system of a table reached"
+        of = {}
+        for e,l in self.done(table, data): of.setdefault(e.label, []).append([l['metrics']['test']['full'][g]['NDCG@10'] for g in MAIN])
+        return {k:dict(zip(MAIN, np.mean(v, 0).tolist())) for k,v in of.items()}
+
+    def differ(self,
+        data:str,               # name of a data set
+        against:str,            # label of the other system
+        group:str='overall',    # of users
+        table:str='main',       # where both stand
+        system:str='llm-cfsr',  # label
+    )->dict:                    # its line
+        "One difference"
+        return self.by('difference', table=table, data=data, against=against, group=group, system=system)[0]
+
+    def differences(self,
+        table:str,       # such as main
+        data:str,        # name of a data set
+        system:str=None, # label; the first that was compared if None
+    )->pd.DataFrame:     # index (group, against)
+        "A system against all others of a table"
+        some = self.by('difference', table=table, data=data)
+        return pd.DataFrame([l for l in some if l['system']==(system or some[0]['system'])]).drop(columns=['kind', 'table', 'data', 'system']).set_index(['group', 'against']).loc[[*MAIN]].rename_axis([data+', searched'*table.endswith('searched'), 'against'])
+
+def shown(
+    differences, # from `Recorded.differences`
+)->pd.DataFrame:
+    "Differences to look at, an interval a cell"
+    short = lambda x: f'{x:.4f}'.replace('0.', '.', 1).replace('-', '\N{MINUS SIGN}'); pair = lambda low, high: '' if pd.isna(low) else f'{short(low)} to {short(high)}'.replace(' ', '\N{NO-BREAK SPACE}')
+    out = differences[['first', 'other']].astype(float).round(4); out['relative'] = ['' if pd.isna(x) else f'{100*x:+.1f}\N{NO-BREAK SPACE}%'.replace('-', '\N{MINUS SIGN}') for x in differences.relative.astype(float)]
+    for name,low,high in (('over users', 'low', 'high'), ('over items', 'items low', 'items high'), ('over seeds', 'seeds low', 'seeds high')): out[name] = [pair(x, y) for x,y in zip(differences[low], differences[high])]
+    return out.assign(**{'p (Holm)':differences['p (Holm)'].round(4)})
