@@ -77,8 +77,9 @@ class Recorded:
 def shown(
     differences, # from `Recorded.differences`
 )->pd.DataFrame:
-    "Differences to look at, an interval a cell"
+    "Differences to look at, an interval a cell; those over seeds only where a system has several"
     short = lambda x: f'{x:.4f}'.replace('0.', '.', 1).replace('-', '\N{MINUS SIGN}'); pair = lambda low, high: '' if pd.isna(low) else f'{short(low)} to {short(high)}'.replace(' ', '\N{NO-BREAK SPACE}')
     out = differences[['first', 'other']].astype(float).round(4); out['relative'] = ['' if pd.isna(x) else f'{100*x:+.1f}\N{NO-BREAK SPACE}%'.replace('-', '\N{MINUS SIGN}') for x in differences.relative.astype(float)]
-    for name,low,high in (('over users', 'low', 'high'), ('over items', 'items low', 'items high'), ('over seeds', 'seeds low', 'seeds high')): out[name] = [pair(x, y) for x,y in zip(differences[low], differences[high])]
+    for name,low,high in (('over users', 'low', 'high'), ('over items', 'items low', 'items high'), ('over seeds', 'seeds low', 'seeds high')):
+        if differences[low].notna().any(): out[name] = [pair(x, y) for x,y in zip(differences[low], differences[high])]
     return out.assign(**{'p (Holm)':differences['p (Holm)'].round(4)})

@@ -7,7 +7,7 @@ from llmcfsr.recommender import Recommender
 from llmcfsr.datasets import load_dataset
 from llmcfsr.evaluate import RankTable
 from llmcfsr.ledger import draws, read_ledger
-from llmcfsr.recommender import MODELS
+from llmcfsr.recommender import MODELS, Options
 
 SCRIPT = Path(__file__).resolve().parents[1]/'benchmarks'/'comparison.py'
 spec = importlib.util.spec_from_file_location('comparison', SCRIPT); comparison = importlib.util.module_from_spec(spec); spec.loader.exec_module(comparison)
@@ -122,3 +122,14 @@ def test_the_readme_says_what_was_recorded():
     assert table.count('\n') > 5 and table in (root/'README.md').read_text()
     assert all(f.stat().st_size < 10**6 for f in (root/'benchmarks'/'results').rglob('*') if f.is_file())       # a repository that is quick to clone
     assert {f.stem for f in (root/'benchmarks'/'results'/'ranks').iterdir()} == {l['key'] for l in lines if l['kind'] == 'run'}
+
+def test_what_was_recorded_is_read_again(monkeypatch):
+    "Means over seeds, options that were not said at their default, differences with an interval a cell"
+    monkeypatch.syspath_prepend(str(SCRIPT.parent)); from recorded import MAIN, Recorded, shown
+    def run(key, seed, value): return dict(kind='run', key=key, data='d', options=dict(dict(model='llm-cfsr', settings=['hide=0']), **({'seed':seed} if seed else {})), metrics=dict(test=dict(full={g:{'NDCG@10':value} for g in MAIN})))
+    def differ(group, **more): return dict(kind='difference', table='main', data='d', system='a', group=group, against='b', **dict(dict(first=.5, other=.4, difference=.1, relative=.25, low=-.05, high=.15, **{'items low':-.1, 'items high':.2, 'seeds low':None, 'seeds high':None, 'p (Holm)':.04}), **more))
+    rows = [dict(kind='row', table='main', label='a', data='d', key=k) for k in ('x', 'y')]; r = Recorded([run('x', 0, .25), run('y', 3, .75), *rows, *map(differ, MAIN[::-1])])
+    assert r.held == [('main', 'd')] and r.means('main', 'd') == {'a':dict.fromkeys(MAIN, .5)} and [(e.options.seed, e.options.settings, e.options.epochs) for e,_ in r.done('main', 'd')] == [(0, ('hide=0',), Options().epochs), (3, ('hide=0',), Options().epochs)]
+    f = r.differences('main', 'd'); assert list(f.index) == [(g, 'b') for g in MAIN] and r.differ('d', 'b', system='a')['group'] == 'overall'
+    assert shown(f).iloc[0].to_dict() == {'first':.5, 'other':.4, 'relative':'+25.0\xa0%', 'over users':'−.0500\xa0to\xa0.1500', 'over items':'−.1000\xa0to\xa0.2000', 'p (Holm)':.04}
+    several = Recorded([differ(g, **{'seeds low':.01, 'seeds high':.02} if g=='overall' else {}) for g in MAIN]); assert list(shown(several.differences('main', 'd'))['over seeds']) == ['.0100\xa0to\xa0.0200', '', '']
