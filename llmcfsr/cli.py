@@ -258,12 +258,12 @@ def cmd_evaluate(a):
 
 def cmd_compare(a):
     "`llmcfsr compare`"
-    from llmcfsr.experiment import compare, figure_formats, figures, read_runs, table, text_table, RankTable
+    from llmcfsr.experiment import compare, figure_formats, figures, plain_rows, read_runs, table, text_table, RankTable
     runs,formats = read_runs(a.runs),figure_formats(a.figures)
     frame = compare(runs, metric=a.metric); files = []
     if a.out: files = [str(f) for f in figures({n:RankTable.load(Path(p)/'ranks.parquet') for n,p in zip(runs, a.runs)}, a.out, formats)]
     both = f"HR@10 / NDCG@10 on the test items\n{text_table(table({k:v['metrics'] for k,v in runs.items()}))}\n\n{a.metric}, full ranking, against {next(iter(runs))}, paired bootstrap over users and (items) over the items they ask for, p-values corrected by Holm\n{text_table(frame.round(4))}"
-    _say(a, both+(f"\n\nfigures: {', '.join(files)}" if files else ''), dict(metric=a.metric, runs={k:v['metrics'] for k,v in runs.items()}, differences=frame.reset_index().to_dict('records'), figures=files))
+    _say(a, both+(f"\n\nfigures: {', '.join(files)}" if files else ''), dict(metric=a.metric, runs={k:v['metrics'] for k,v in runs.items()}, differences=plain_rows(frame), figures=files))
 
 # %% ../nbs/68_cli.ipynb #a31216cc
 def open_model(

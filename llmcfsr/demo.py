@@ -9,7 +9,7 @@ from pathlib import Path
 from .core import write_text, progress
 from .datasets import load_dataset
 from .recommender import Options
-from .experiment import run, read_runs, compare, figures, table, text_table, markdown_table, RankTable
+from .experiment import RankTable, compare, figures, markdown_table, plain_rows, read_runs, run, table, text_table
 
 # %% ../nbs/66b_demo.ipynb #6e1d1768
 DEMO = ('pop', 'sasrec', 'llm-esr', 'llm-cfsr')
@@ -61,4 +61,4 @@ def tell(
     text = '\n'.join([f'\n{title} ({dataset.name}; tail: the 80 % least popular items, the 80 % shortest histories)', text_table(table(metrics)), '',
         f'{names[-1]} against the others: NDCG@10, full ranking, 95 % interval over users, p corrected by Holm', text_table(frame), '',
         f'seconds: {seconds}', f'figures: {", ".join(map(str, files))}', f'report:  {out/"report.md"}', f'runs:    {", ".join(str(out/n) for n in names)}'])
-    return text, dict(out=str(out), metrics=metrics, differences=frame.reset_index().to_dict('records'))
+    return text, dict(out=str(out), metrics=metrics, differences=plain_rows(frame))

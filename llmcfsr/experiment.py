@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['GROUPS', 'evaluate', 'fitting_scorer', 'versions', 'run_config', 'read_config', 'tidy', 'open_run', 'train_run',
            'run', 'store', 'figure_formats', 'figures', 'table', 'text_table', 'markdown_table', 'report', 'load_run',
-           'read_metrics', 'evaluate_run', 'read_runs', 'same_cases', 'compare']
+           'read_metrics', 'evaluate_run', 'read_runs', 'same_cases', 'compare', 'plain_rows']
 
 # %% ../nbs/65_experiment.ipynb #07db9eca
 import dataclasses, json, platform, shutil, time
@@ -325,3 +325,9 @@ def compare(
             rows.append({'group':g, 'against':n, first:a.mean(), 'other':b.mean(), 'difference':d['difference'], 'low':d['low'], 'high':d['high'], 'items low':items[0], 'items high':items[1], 'p':d['p']})
     out = pd.DataFrame(rows); out['p (Holm)'] = holm(out.pop('p').to_numpy())
     return out.set_index(['group', 'against'])
+
+def plain_rows(
+    frame, # such as from `compare`
+)->list:   # of dicts
+    "Rows with their index, as JSON has them: a number that is not there is None"
+    f = frame.reset_index(); return f.astype(object).where(f.notna(), None).to_dict('records')
