@@ -318,11 +318,9 @@ def compare(
     for g in groups:
         who = {'overall':np.ones(len(mine), bool), 'tail_item':mine.tail_item.to_numpy(bool), 'head_item':~mine.tail_item.to_numpy(bool)}[g]
         if who.sum() < 2: continue
-        target = mine.target[who]
-        for n in rest:
-            a,b = (user_values(runs[k]['ranks'][who], metric) for k in (first, n))
-            d = paired_bootstrap(a, b, n=draws, seed=seed); items = over_items(a-b, target, draws, seed) if target.nunique() > 1 else (None, None)
-            rows.append({'group':g, 'against':n, first:a.mean(), 'other':b.mean(), 'difference':d['difference'], 'low':d['low'], 'high':d['high'], 'items low':items[0], 'items high':items[1], 'p':d['p']})
+        a = user_values(mine[who], metric); b = np.stack([user_values(runs[n]['ranks'][who], metric) for n in rest], 1); target = mine.target[who]
+        d = paired_bootstrap(a, b, n=draws, seed=seed); low,high = over_items(a[:,None]-b, target, draws, seed) if target.nunique() > 1 else [[None]*len(rest)]*2
+        for i,n in enumerate(rest): rows.append({'group':g, 'against':n, first:a.mean(), 'other':b[:,i].mean(), 'difference':d['difference'][i], 'low':d['low'][i], 'high':d['high'][i], 'items low':low[i], 'items high':high[i], 'p':d['p'][i]})
     out = pd.DataFrame(rows); out['p (Holm)'] = holm(out.pop('p').to_numpy())
     return out.set_index(['group', 'against'])
 

@@ -326,10 +326,11 @@ def differences(
     for g in groups:
         who = group_of(mine[2], g); target = np.asarray(mine[2].target)[who]
         if who.sum() < 2: continue
-        low,high = over_items(np.stack([mine[1][who]-values[k][1][who] for k in others], 1), target, draws) if len(np.unique(target)) > 1 else [[None]*len(others)]*2
+        a = mine[1][who]; b = np.stack([values[k][1][who] for k in others], 1); d = paired_bootstrap(a, b, n=draws)
+        low,high = over_items(a[:,None]-b, target, draws) if len(np.unique(target)) > 1 else [[None]*len(others)]*2
         for i,k in enumerate(others):
-            each,mean,_ = values[k]; d = paired_bootstrap(mine[1][who], mean[who], n=draws); a,b = mine[0][:,who].mean(1),each[:,who].mean(1)
-            rows.append({'group':g, 'against':k, 'first':a.mean(), 'other':b.mean(), 'difference':d['difference'], 'relative':d['difference']/b.mean() if b.mean() else None, 'low':d['low'], 'high':d['high'], 'items low':low[i], 'items high':high[i], 'p':d['p'], **seed_interval(a, b)})
+            x,y = mine[0][:,who].mean(1),values[k][0][:,who].mean(1); m = d['difference'][i]
+            rows.append({'group':g, 'against':k, 'first':x.mean(), 'other':y.mean(), 'difference':m, 'relative':m/y.mean() if y.mean() else None, 'low':d['low'][i], 'high':d['high'][i], 'items low':low[i], 'items high':high[i], 'p':d['p'][i], **seed_interval(x, y)})
     out = pd.DataFrame(rows); out['p (Holm)'] = holm(out.pop('p').to_numpy())
     return out.set_index(['group', 'against'])
 

@@ -6,26 +6,27 @@ __all__ = ['paired_bootstrap', 'over_items', 'holm', 'over_seeds']
 # %% ../nbs/43_significance.ipynb #d1e8240d
 import numpy as np
 from .core import InputError, rng
-from .longtail import drawn_means
+from .longtail import drawn_counts, drawn_means
 
 # %% ../nbs/43_significance.ipynb #1367ed11
 def paired_bootstrap(
     a_values,        # [n] a metric of model A, a number a user
-    b_values,        # [n] the same of model B, the same users in the same order
+    b_values,        # [n] the same of model B, the same users in the same order, or [n,m] of m models
     n:int=2000,      # draws
     seed:int=0,      # of the draws
     level:float=.95, # of the interval
-)->dict:             # difference (A-B), low, high, p (two-sided)
+)->dict:             # difference (A-B), low, high, p (two-sided): numbers, or float64 [m]
     "Difference of two means over the same users, its interval and p-value (@eq-paired)"
     a,b = np.asarray(a_values, np.float64),np.asarray(b_values, np.float64)
-    if a.shape != b.shape or a.ndim != 1: raise InputError(f"the models have values of shapes {a.shape} and {b.shape}: give one value a user, for the same users in the same order")
+    if a.ndim != 1 or b.ndim not in (1, 2) or a.shape != b.shape[:1]: raise InputError(f"the models have values of shapes {a.shape} and {b.shape}: give one value a user, for the same users in the same order")
     if len(a) < 2: raise InputError(f"{len(a)} users are too few to draw from: give at least two")
     if not 0 < level < 1: raise InputError(f"level={level} must lie between 0 and 1, such as 0.95")
-    d = np.round(a-b, 12)                          # equal differences are equal, whatever they were computed from
-    means,mean = drawn_means(d, n, seed),float(d.mean())
-    low,high = np.quantile(means, [(1-level)/2, (1+level)/2])
-    extreme = np.abs(means-mean) >= abs(mean)-1e-12
-    return dict(difference=mean, low=float(low), high=float(high), p=float((1+extreme.sum())/(1+n)))
+    d = np.round((a-b.T).T, 12)                    # equal differences are equal, whatever they were computed from
+    means,mean = drawn_means(d, n, seed),d.mean(0)
+    low,high = np.quantile(means, [(1-level)/2, (1+level)/2], axis=0)
+    extreme = np.abs(means-mean) >= np.abs(mean)-1e-12
+    out = dict(difference=mean, low=low, high=high, p=(1+extreme.sum(0))/(1+n))
+    return out if b.ndim==2 else {k:float(x) for k,x in out.items()}
 
 # %% ../nbs/43_significance.ipynb #b4f38d1e
 def over_items(
@@ -42,10 +43,7 @@ def over_items(
     items,of = np.unique(target, return_inverse=True); k = len(items); g = rng(seed, 'items')
     if k < 2: raise InputError(f"all cases ask for {'the same item' if k else 'no item'}: two are needed to draw from")
     columns = d.reshape(len(d), -1); D = np.stack([np.bincount(of, c, k) for c in columns.T], 1); N = np.bincount(of)   # [k,m], [k]
-    step = max(1, 2**22//k); means = []
-    for i in range(0, n, step):
-        m = min(step, n-i); drawn = g.integers(0, k, (m, k))+k*np.arange(m)[:,None]; count = np.bincount(drawn.ravel(), minlength=m*k).reshape(m, k)
-        means.append((count@D)/(count@N)[:,None])
+    means = [(count@D)/(count@N)[:,None] for count in drawn_counts(k, n, g)]
     low,high = np.quantile(np.concatenate(means), [(1-level)/2, (1+level)/2], axis=0)
     return (float(low[0]), float(high[0])) if d.ndim==1 else (low, high)
 
