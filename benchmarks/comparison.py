@@ -61,7 +61,7 @@ def tables(root):
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row(d, 'llm-init', k, own=k) for d in ('small_beauty_nails', 'small_yelp_ca') for k in FIRST]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
-    out['steps'] = [row(d, m, f'{m}, contrast'+more, settings=('contrast=0.1',), **change) for d in TEXT for m in CONTRASTED[::-1] for more,change in (('', {}), (', half the step', dict(lr=5e-4)))]+[row(d, m, f'{m}, half the step', lr=5e-4) for d in TEXT for m in ('llm-cfsr', 'llm-init', 'summed', 'cl4srec')]+[row(d, 'llm-cfsr', f'llm-cfsr, semantic view{more}', view='se', **change) for d in TEXT for more,change in ((', half the step', dict(lr=5e-4)), (', contrast, half the step', dict(lr=5e-4, settings=('contrast=0.1',))))]
+    out['steps'] = [row(d, m, f'{m}, contrast'+more, settings=('contrast=0.1',), **change) for d in TEXT for m in CONTRASTED[::-1] for more,change in (('', {}), (', half the step', dict(lr=5e-4)))]+[row(d, m, f'{m}, half the step', lr=5e-4) for d in TEXT for m in ('llm-cfsr', 'llm-init', 'summed', 'cl4srec', 'sasrec', 'llm-esr')]+[row(d, 'llm-cfsr', f'llm-cfsr, semantic view{more}', view='se', **change) for d in TEXT for more,change in ((', half the step', dict(lr=5e-4)), (', contrast, half the step', dict(lr=5e-4, settings=('contrast=0.1',))))]
     after = (*out['main'], *(r for r in out['steps'] if 'lr' in r.change), *out['more']); weighed = lambda r: dict(balance=True) if r.base.options.model in TWO_VIEWS and r.change.get('view', 'dual')=='dual' else {}
     out['prior'] = [r._replace(label=f'{r.label}, prior', change=dict(r.change, prior=True)) for r in after if r.search]
     out['balance'] = [r._replace(label=f'{r.label}, balance', change=dict(r.change, **new)) if (new := weighed(r)) else r for r in after if r.search]
@@ -230,16 +230,32 @@ def slim(line):
     m = line['metrics']; cut = lambda part, groups=GROUPS[:5]: {g:{k:part[g][k] for k in METRICS if k in part[g]} for g in groups if g in part}
     return dict(out, metrics=dict(**{k:m[k] for k in ('balance', 'prior') if k in m}, test={'full':cut(m['test']['full'], GROUPS), 'sampled':cut(m['test']['sampled'])}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
 
+def means_of(lines, tables=('main',)):
+    "(data set, label) -> seeds, and means over them: NDCG@10 on validation items, and on all, rare and popular test items"
+    runs = {l['key']:l['metrics'] for l in lines if l['kind']=='run'}; cells = {}
+    for r in lines:
+        if r['kind']=='row' and r['table'] in tables: cells.setdefault((r['data'], r['label']), {})[r['key']] = [(m := runs[r['key']])['valid']['full']['overall']['NDCG@10'], *(m['test']['full'][g]['NDCG@10'] for g in ('overall', 'tail_item', 'head_item'))]
+    return {k:(len(c), [sum(x)/len(x) for x in zip(*c.values())]) for k,c in cells.items()}
+
+def beside(rows, head):
+    "A Markdown table of {(data set, system): cells}, the large sets beside each other, the best overall first"
+    sets = [d for d in TEXT if any(d==k for k,_ in rows)]; order = sorted(dict.fromkeys(k for _,k in rows), key=lambda k: [-float(rows[d, k][head.index('all')]) if (d, k) in rows else 0 for d in sets])
+    line = lambda name, cells: f"| {' | '.join([name, *cells])} |".replace('|  ', '| ')
+    return '\n'.join([line('', [f'`{d}`: {h}'*(not i) or h for d in sets for i,h in enumerate(head)]), '|---'*(1+len(head)*len(sets))+'|', *(line(k, [c for d in sets for c in rows.get((d, k), ['']*len(head))]) for k in order)])
+
 def headline(lines):
     "The main table of recorded lines in few words, for the README: NDCG@10 on test items, means over the seeds that were run"
-    runs = {l['key']:l for l in lines if l['kind']=='run'}; cells = {}
-    for r in lines:
-        if r['kind']=='row' and r['table']=='main': cells.setdefault(r['label'], {}).setdefault(r['data'], []).append([runs[r['key']]['metrics']['test']['full'][g]['NDCG@10'] for g in ('overall', 'tail_item', 'head_item')])
-    sets = [d for d in TEXT if any(d in c for c in cells.values())]; mean = lambda c, d: [sum(x)/len(x) for x in zip(*c[d])] if d in c else None
-    order = sorted(cells, key=lambda k: [-(mean(cells[k], d) or [0])[0] for d in sets])
-    out = ['| | '+' | '.join(f'`{d}`: all | tail items | head items | seeds' for d in sets)+' |', '|---'*(1+4*len(sets))+'|']
-    for k in order: out.append(f'| {k} | '+' | '.join(' | '.join([*(f'{x:.4f}' for x in mean(cells[k], d)), str(len(cells[k][d]))]) if d in cells[k] else ' | | |' for d in sets)+' |')
-    return '\n'.join(out)
+    return beside({k:[*(f'{x:.4f}' for x in m[1:]), str(n)] for k,(n,m) in means_of(lines).items()}, ['all', 'tail items', 'head items', 'seeds'])
+
+def preferred(lines):
+    "The same of the systems that were run in several ways without a search, each as validation prefers it: contrast, half the step, one view, levels, a balance of the views"
+    kinds = {}
+    for (d,label),v in means_of(lines, ('main', 'steps', 'balance')).items():
+        if d in TEXT: system,_,how = label.partition(', '); kinds.setdefault((d, system), {})[how or 'as it is'] = v
+    several = {s for (d,s),ways in kinds.items() if len(ways) > 1}; rows = {}
+    for (d,s),ways in kinds.items():
+        if s in several: how = max(ways, key=lambda w: ways[w][1][0]); n,m = ways[how]; rows[d, s] = [*(f'{x:.4f}' for x in m[1:]), str(n), f'{how} (of {len(ways)})']
+    return beside(rows, ['all', 'tail items', 'head items', 'seeds', 'which'])
 
 PARTS = ('', '_trials', '_differences', '_prior', '_balance')
 

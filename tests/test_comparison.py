@@ -118,8 +118,8 @@ def test_nothing_new_is_begun_after_the_time(tmp_path, monkeypatch, capsys):
     done = subprocess.run([sys.executable, str(SCRIPT), 'nonsense', '--root', str(tmp_path), '--folder', str(tmp_path/'o2')], capture_output=True, text=True); assert done.returncode == 2 and 'take one of main' in done.stderr
 
 def test_the_readme_says_what_was_recorded():
-    root = SCRIPT.parents[1]; lines = comparison.recorded(root/'benchmarks'/'results'/'comparison.jsonl'); table = comparison.headline(lines)
-    assert table.count('\n') > 5 and table in (root/'README.md').read_text()
+    root = SCRIPT.parents[1]; lines = comparison.recorded(root/'benchmarks'/'results'/'comparison.jsonl'); table,preferred = comparison.headline(lines),comparison.preferred(lines)
+    assert table.count('\n') > 5 and preferred.count('\n') > 4 and table in (said := (root/'README.md').read_text()) and preferred in said
     assert all(f.stat().st_size < 10**6 for f in (root/'benchmarks'/'results').rglob('*') if f.is_file())       # a repository that is quick to clone
     assert {f.stem for f in (root/'benchmarks'/'results'/'ranks').iterdir()} == {l['key'] for l in lines if l['kind'] == 'run'}
 
@@ -133,3 +133,11 @@ def test_what_was_recorded_is_read_again(monkeypatch):
     f = r.differences('main', 'd'); assert list(f.index) == [(g, 'b') for g in MAIN] and r.differ('d', 'b', system='a')['group'] == 'overall'
     assert shown(f).iloc[0].to_dict() == {'first':.5, 'other':.4, 'relative':'+25.0\xa0%', 'over users':'−.0500\xa0to\xa0.1500', 'over items':'−.1000\xa0to\xa0.2000', 'p (Holm)':.04}
     several = Recorded([differ(g, **{'seeds low':.01, 'seeds high':.02} if g=='overall' else {}) for g in MAIN]); assert list(shown(several.differences('main', 'd'))['over seeds']) == ['.0100\xa0to\xa0.0200', '', '']
+
+def test_the_preferred_way_is_the_one_of_validation():
+    "One that is better on test items only is not taken; systems that were run in one way alone have no row"
+    def run(key, valid, test): return dict(kind='run', key=key, metrics=dict(valid=dict(full=dict(overall={'NDCG@10':valid})), test=dict(full={g:{'NDCG@10':test} for g in ('overall', 'tail_item', 'head_item')})))
+    def row(table, label, key): return dict(kind='row', table=table, label=label, data='beauty_5core', key=key)
+    lines = [run('a', .25, .5), run('b', .5, .25), run('c', .75, .25), run('d', .1, .1), row('main', 'llm-init', 'a'), row('main', 'pop', 'd'), row('steps', 'llm-init, half the step', 'b'), row('balance', 'llm-init, half the step', 'b'), row('steps', 'llm-init, half the step', 'c'), row('prior', 'llm-init, prior', 'd')]
+    assert comparison.preferred(lines).splitlines()[2:] == ['| llm-init | 0.2500 | 0.2500 | 0.2500 | 2 | half the step (of 2) |']
+    assert comparison.headline(lines).splitlines()[2:] == ['| llm-init | 0.5000 | 0.5000 | 0.5000 | 1 |', '| pop | 0.1000 | 0.1000 | 0.1000 | 1 |']
