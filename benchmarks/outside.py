@@ -8,7 +8,7 @@ from types import SimpleNamespace
 HERE = Path(__file__).resolve().parent; sys.path[:0] = [str(HERE.parent), str(HERE)]
 import numpy as np
 
-SYSTEMS = {'rectools-sasrec':'outside_rectools.py', 'rectools-esasrec':'outside_rectools.py', 'rectools-unisrec':'outside_rectools.py', 'recbole-sasrec':'outside_recbole.py', 'recbole-gru4rec':'outside_recbole.py', 'recbole-caser':'outside_recbole.py', 'files-pop':'outside_pop.py'}
+SYSTEMS = {'rectools-sasrec':'outside_rectools.py', 'rectools-esasrec':'outside_rectools.py', 'rectools-bert4rec':'outside_rectools.py', 'rectools-unisrec':'outside_rectools.py', 'recbole-sasrec':'outside_recbole.py', 'recbole-gru4rec':'outside_recbole.py', 'recbole-caser':'outside_recbole.py', 'files-pop':'outside_pop.py'}
 TEXT = ('rectools-unisrec',)
 SIZES = dict(epochs=200, patience=10, batch_size=128, dim=64, blocks=2, heads=1, max_len=50)  # the same for every system, ours included
 RATES = dict(dropout=.5, lr=1e-3)

@@ -1,4 +1,4 @@
-"RecTools' SASRec (softmax, or as in eSASRec) and UniSRec on the files of `outside.py`, by the Python of their own environment"
+"RecTools' SASRec (softmax, or as in eSASRec), BERT4Rec and UniSRec on the files of `outside.py`, by the Python of their own environment"
 import sys, warnings
 from importlib.metadata import version
 import numpy as np
@@ -25,26 +25,30 @@ def encode(
     o,         # options
     number,    # the library's own numbers of items
     states,    # function of a long tensor [b,T]: [b,D]
+    end=(),    # numbers that stand behind every history
 )->np.ndarray: # float32 [n,D]
     "Vectors of users, some at a time"
     import torch
-    rows = torch.from_numpy(padded(histories, o.max_len, number))
+    rows = torch.from_numpy(np.concatenate([padded(histories, o.max_len-len(end), number), np.tile(np.array(end, np.int64), (len(histories), 1))], 1))
     return torch.cat([states(rows[a:a+512]) for a in range(0, len(rows), 512)]).numpy()
 
-def sasrec(
+def transformer(
     files:Files, # what to learn
     o,           # options
     judge:Judge, # validates
-)->tuple:        # parameters, targets of an epoch
-    "Train RecTools' SASRec on the training part, with all items in its catalogue"
+)->tuple:        # parameters, items of an epoch and how many there should be
+    "Train RecTools' SASRec or BERT4Rec on the training part, with all items in its catalogue"
     import pandas as pd, torch
     from rectools import Columns
     from rectools.dataset import Dataset, IdMap, Interactions
-    from rectools.models import SASRecModel
+    from rectools.models import BERT4RecModel, SASRecModel
     from rectools.models.nn.item_net import IdEmbeddingsItemNet
+    from rectools.models.nn.transformers.constants import MASKING_VALUE
+    from rectools.models.nn.transformers.bert4rec import BERT4RecDataPreparator
     from rectools.models.nn.transformers.ligr import LiGRLayers
     from rectools.models.nn.transformers.sasrec import SASRecDataPreparator
-    class Whole(SASRecDataPreparator):
+    cloze = o.system=='rectools-bert4rec'
+    class Whole(BERT4RecDataPreparator if cloze else SASRecDataPreparator):
         "Items that nobody took in training are in the catalogue all the same"
         def process_dataset_train(self, dataset):
             super().process_dataset_train(dataset); t = self.train_dataset; ids = t.item_id_map.add_ids(dataset.item_id_map.external_ids)
@@ -54,15 +58,15 @@ def sasrec(
     users,items = IdMap.from_values(np.arange(len(files.train))),IdMap.from_values([f'i{i}' for i in range(1, files.n_items+1)])
     data = Dataset(users, items, Interactions.from_raw(frame, users, items))
     def of(module, histories):
-        net = module.torch_model; vectors = net.item_model.get_all_embeddings()
-        number = np.append(0, model.data_preparator.item_id_map.convert_to_internal([f'i{i}' for i in range(1, files.n_items+1)]))
-        h = encode(histories, o, number, lambda x: net.similarity_module.session_tower_forward(net.encode_sessions(dict(x=x), vectors)[:,-1]))
+        net,prep = module.torch_model,model.data_preparator; vectors = net.item_model.get_all_embeddings(); end = [prep.extra_token_ids[MASKING_VALUE]] if cloze else []     # what comes next is hidden behind the history
+        number = np.append(0, prep.item_id_map.convert_to_internal([f'i{i}' for i in range(1, files.n_items+1)]))
+        h = encode(histories, o, number, lambda x: net.similarity_module.session_tower_forward(net.encode_sessions(dict(x=x), vectors)[:,-1]), end)
         return h,np.concatenate([np.zeros((1, o.dim), 'f4'), net.similarity_module.item_tower_forward(vectors).numpy()[number[1:]]])
     more = dict(loss='sampled_softmax', n_negatives=256, transformer_layers_type=LiGRLayers) if o.system=='rectools-esasrec' else dict(loss='softmax')
-    model = SASRecModel(**{**dict(n_factors=o.dim, n_blocks=o.blocks, n_heads=o.heads, session_max_len=o.max_len, dropout_rate=o.dropout, batch_size=o.batch_size, lr=o.lr, item_net_block_types=(IdEmbeddingsItemNet,)),
+    model = (BERT4RecModel if cloze else SASRecModel)(**{**dict(n_factors=o.dim, n_blocks=o.blocks, n_heads=o.heads, session_max_len=o.max_len, dropout_rate=o.dropout, batch_size=o.batch_size, lr=o.lr, item_net_block_types=(IdEmbeddingsItemNet,)),
         **more, **o.set}, data_preparator_type=Whole, get_trainer_func=lambda: trainer(judge, o, of)); model.fit(data)
-    t = model.data_preparator.train_dataset.interactions.df; n = t.groupby(Columns.User).size()
-    return sum(p.numel() for p in model.torch_model.parameters() if p.requires_grad),int((n-1).sum())
+    n = model.data_preparator.train_dataset.interactions.df.groupby(Columns.User).size(); parameters = sum(p.numel() for p in model.torch_model.parameters() if p.requires_grad)
+    return (parameters,int(n.sum()),sum(min(len(h), o.max_len) for h in files.train if len(h) > 1)) if cloze else (parameters,int((n-1).sum()),files.targets(o.max_len))
 
 def unisrec(
     files:Files, # what to learn
@@ -84,14 +88,14 @@ def unisrec(
         def _make_trainer(self, max_epochs, val_dl=None): return trainer(judge, o, of, gradient_clip_val=self.grad_clip)
     model = Held(torch.from_numpy(files.vectors()), **{**dict(n_factors=o.dim, n_blocks=o.blocks, n_heads=o.heads, session_max_len=o.max_len, dropout=o.dropout, batch_size=o.batch_size, epochs=o.epochs), **o.set})
     model.fit(*(torch.from_numpy(x.astype(np.int64)) for x in (user, item, place)))
-    return sum(p.numel() for p in model._net.parameters() if p.requires_grad),files.targets(o.max_len)
+    return sum(p.numel() for p in model._net.parameters() if p.requires_grad),files.targets(o.max_len),files.targets(o.max_len)
 
 def main():
     a,o = options(__doc__); warnings.filterwarnings('ignore'); files = Files(a.files)
     import logging, torch, pytorch_lightning as pl
     logging.getLogger('pytorch_lightning').setLevel(logging.ERROR); torch.set_num_threads(o.threads); pl.seed_everything(o.seed, verbose=False); judge = Judge(files, o, a.run)
-    parameters,targets = (unisrec if o.system=='rectools-unisrec' else sasrec)(files, o, judge)
-    if targets != files.targets(o.max_len): sys.exit(f'error: RecTools learned {targets} targets an epoch, not the {files.targets(o.max_len)} of the training part')
+    parameters,targets,expected = (unisrec if o.system=='rectools-unisrec' else transformer)(files, o, judge)
+    if targets != expected: sys.exit(f'error: RecTools learned {targets} items an epoch, not the {expected} of the training part')
     finish(a.run, judge, {k:version(k) for k in ('rectools', 'torch', 'pytorch-lightning', 'numpy')}, parameters, targets=targets)
 
 if __name__ == '__main__': main()

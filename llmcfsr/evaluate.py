@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from .core import InputError, compiled, compiles, crc, one_of, progress, writing
 from .split import Histories
-from .ranking import above_tied, first_k, hit, ndcg, mrr
+from .ranking import above_tied, among_drawn, first_k, hit, ndcg, mrr
 
 # %% ../nbs/41_evaluate.ipynb #9eda16d4
 class Scorer(Protocol):
@@ -279,11 +279,13 @@ SHOWN = ('HR@1', 'HR@5', 'HR@10', 'HR@20', 'NDCG@5', 'NDCG@10', 'NDCG@20', 'MRR'
 def user_values(
     ranks,                # a `RankTable`, or a frame of its columns
     metric:str='NDCG@10', # HR@k, NDCG@k or MRR
+    drawn:int=None,       # what it would be on average among so many drawn candidates; among all if None
 )->np.ndarray:            # float64 [n]
     "A metric of each case"
     name,_,k = str(metric).partition('@')
     if name not in ('HR', 'NDCG', 'MRR') or (name=='MRR') != (k=='') or (k and not k.isdigit()): one_of(metric, SHOWN, 'metric')
     above,tied = np.asarray(ranks.above),np.asarray(ranks.tied)
+    if drawn is not None: j = np.arange(drawn+1 if name=='MRR' else int(k)); return among_drawn(dict(HR=np.ones(len(j)), NDCG=1/np.log2(j+2), MRR=1/(j+1))[name], above, tied, ranks.n_candidates, drawn)
     return mrr(above, tied) if name=='MRR' else dict(HR=hit, NDCG=ndcg)[name](above, tied, int(k))
 
 def metrics(
