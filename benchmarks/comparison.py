@@ -9,7 +9,7 @@ empty `OUT`, so that the comparison goes on from there on another machine. The t
 import argparse, dataclasses, functools, json, os, sys, time
 from pathlib import Path
 from typing import NamedTuple
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[k]) for k in (1, 0)]
 
 COMMON = dict(dim=64, blocks=2, heads=1, max_len=50, batch_size=128, loss='sampled', patience=10, epochs=200)   # the same for every system
 TEXT = ('beauty_5core', 'yelp_city_5core'); MORE = ('medium_yelp_la', 'small_beauty_nails', 'small_yelp_ca', 'ml-100k'); IDS = ('llmesr_fashion_ids', 'llmesr_yelp_ids', 'beauty_bert4rec_ids')
@@ -230,13 +230,6 @@ def slim(line):
     m = line['metrics']; cut = lambda part, groups=GROUPS[:5]: {g:{k:part[g][k] for k in METRICS if k in part[g]} for g in groups if g in part}
     return dict(out, metrics=dict(**{k:m[k] for k in ('balance', 'prior') if k in m}, test={'full':cut(m['test']['full'], GROUPS), 'sampled':cut(m['test']['sampled'])}, valid={'full':cut(m['valid']['full'])}, parameters=m['parameters'], seconds=m['seconds']))
 
-def means_of(lines, tables=('main',)):
-    "(data set, label) -> seeds, and means over them: NDCG@10 on validation items, and on all, rare and popular test items"
-    runs = {l['key']:l['metrics'] for l in lines if l['kind']=='run'}; cells = {}
-    for r in lines:
-        if r['kind']=='row' and r['table'] in tables: cells.setdefault((r['data'], r['label']), {})[r['key']] = [(m := runs[r['key']])['valid']['full']['overall']['NDCG@10'], *(m['test']['full'][g]['NDCG@10'] for g in ('overall', 'tail_item', 'head_item'))]
-    return {k:(len(c), [sum(x)/len(x) for x in zip(*c.values())]) for k,c in cells.items()}
-
 def beside(rows, head):
     "A Markdown table of {(data set, system): cells}, the large sets beside each other, the best overall first"
     sets = [d for d in TEXT if any(d==k for k,_ in rows)]; order = sorted(dict.fromkeys(k for _,k in rows), key=lambda k: [-float(rows[d, k][head.index('all')]) if (d, k) in rows else 0 for d in sets])
@@ -245,17 +238,15 @@ def beside(rows, head):
 
 def headline(lines):
     "The main table of recorded lines in few words, for the README: NDCG@10 on test items, means over the seeds that were run"
-    return beside({k:[*(f'{x:.4f}' for x in m[1:]), str(n)] for k,(n,m) in means_of(lines).items()}, ['all', 'tail items', 'head items', 'seeds'])
+    from recorded import Recorded
+    kept = Recorded(lines); seeds = lambda d, k: str(len(kept.by('row', table='main', data=d, label=k)))
+    return beside({(d, k):[*(f'{x:.4f}' for x in m.values()), seeds(d, k)] for d in TEXT for k,m in kept.means('main', d).items()}, ['all', 'tail items', 'head items', 'seeds'])
 
 def preferred(lines):
-    "The same of the systems that were run in several ways without a search, each as validation prefers it: contrast, half the step, one view, levels, a balance of the views"
-    kinds = {}
-    for (d,label),v in means_of(lines, ('main', 'steps', 'balance')).items():
-        if d in TEXT: system,_,how = label.partition(', '); kinds.setdefault((d, system), {})[how or 'as it is'] = v
-    several = {s for (d,s),ways in kinds.items() if len(ways) > 1}; rows = {}
-    for (d,s),ways in kinds.items():
-        if s in several: how = max(ways, key=lambda w: ways[w][1][0]); n,m = ways[how]; rows[d, s] = [*(f'{x:.4f}' for x in m[1:]), str(n), f'{how} (of {len(ways)})']
-    return beside(rows, ['all', 'tail items', 'head items', 'seeds', 'which'])
+    "The same of the systems that were run in several ways, each as validation prefers it: contrast, half the step, one view, levels, a balance of the views"
+    from recorded import Recorded, reached
+    best = {d:Recorded(lines).preferred(d) for d in TEXT}; several = {s for of in best.values() for s,(_,_,n) in of.items() if n > 1}
+    return beside({(d, s):[*(f'{x:.4f}' for x in reached(runs)), str(len(runs)), f'{how} (of {n})'] for d,of in best.items() for s,(how,runs,n) in of.items() if s in several}, ['all', 'tail items', 'head items', 'seeds', 'which'])
 
 PARTS = ('', '_trials', '_differences', '_prior', '_balance')
 

@@ -15,6 +15,12 @@ def recorded(
     "The lines of some of the recorded files"
     return Recorded([json.loads(l) for p in parts for l in (Path(folder)/f'comparison{p}.jsonl').read_text().splitlines()])
 
+def reached(
+    lines, # runs of one system
+)->list:   # NDCG@10 on all, rare and popular test items
+    "Means over seeds"
+    return np.mean([[l['metrics']['test']['full'][g]['NDCG@10'] for g in MAIN] for l in lines], 0).tolist()
+
 class Recorded:
     "Recorded lines, looked up"
     def __init__(self,
@@ -52,8 +58,26 @@ class Recorded:
     )->dict:       # label -> group -> NDCG@10 on test items, mean over seeds
         "What each system of a table reached"
         of = {}
-        for e,l in self.done(table, data): of.setdefault(e.label, []).append([l['metrics']['test']['full'][g]['NDCG@10'] for g in MAIN])
-        return {k:dict(zip(MAIN, np.mean(v, 0).tolist())) for k,v in of.items()}
+        for r in self.by('row', table=table, data=data): of.setdefault(r['label'], []).append(self.runs[r['key']])
+        return {k:dict(zip(MAIN, reached(v))) for k,v in of.items()}
+
+    def ways(self,
+        data:str,  # name of a data set
+    )->dict:       # system -> way -> its runs
+        "In how many ways each system was run, priors apart: with which parts, steps and contrasts, searched, with a balance of its views"
+        out = {}
+        for t in ('main', 'steps', 'more', 'more, searched', 'balance', 'balance, searched'):
+            for r in self.by('row', table=t, data=data):
+                system,_,how = r['label'].partition(', '); how = ', '.join(x for x in (how, 'searched'*t.endswith('searched')) if x) or 'as it is'
+                out.setdefault(system, {}).setdefault(how, {})[r['key']] = self.runs[r['key']]
+        return {s:{how:list(v.values()) for how,v in of.items()} for s,of in out.items()}
+
+    def preferred(self,
+        data:str,  # name of a data set
+    )->dict:       # system -> way, its runs, and of how many ways
+        "Each system in the way that has the highest NDCG@10 on validation items, mean over its seeds"
+        valid = lambda lines: np.mean([l['metrics']['valid']['full']['overall']['NDCG@10'] for l in lines])
+        return {s:(how := max(of, key=lambda w: valid(of[w])), of[how], len(of)) for s,of in self.ways(data).items()}
 
     def differ(self,
         data:str,               # name of a data set

@@ -141,3 +141,12 @@ def test_the_preferred_way_is_the_one_of_validation():
     lines = [run('a', .25, .5), run('b', .5, .25), run('c', .75, .25), run('d', .1, .1), row('main', 'llm-init', 'a'), row('main', 'pop', 'd'), row('steps', 'llm-init, half the step', 'b'), row('balance', 'llm-init, half the step', 'b'), row('steps', 'llm-init, half the step', 'c'), row('prior', 'llm-init, prior', 'd')]
     assert comparison.preferred(lines).splitlines()[2:] == ['| llm-init | 0.2500 | 0.2500 | 0.2500 | 2 | half the step (of 2) |']
     assert comparison.headline(lines).splitlines()[2:] == ['| llm-init | 0.5000 | 0.5000 | 0.5000 | 1 |', '| pop | 0.1000 | 0.1000 | 0.1000 | 1 |']
+
+def test_ways_of_a_system(monkeypatch):
+    "A search and a balance are ways of their own, one run that stands in two tables counts once, and a prior is left to its chapter"
+    monkeypatch.syspath_prepend(str(SCRIPT.parent)); from recorded import Recorded
+    def run(key, valid): return dict(kind='run', key=key, metrics=dict(valid=dict(full=dict(overall={'NDCG@10':valid})), test=dict(full={})))
+    def row(table, label, key): return dict(kind='row', table=table, label=label, data='d', key=key)
+    r = Recorded([run('a', .2), run('b', .4), run('c', .3), run('d', .9), row('more', 'llm-esr', 'a'), row('more, searched', 'llm-esr', 'b'), row('balance, searched', 'llm-esr, balance', 'c'), row('prior', 'llm-esr, prior', 'd'), row('main', 'llm-esr', 'a'), row('main', 'llm-init', 'd')])
+    assert {k:[l['key'] for l in v] for k,v in r.ways('d')['llm-esr'].items()} == {'as it is':['a'], 'searched':['b'], 'balance, searched':['c']}
+    best = r.preferred('d'); assert (best['llm-esr'][0], best['llm-esr'][2], best['llm-init'][0]) == ('searched', 3, 'as it is') and r.preferred('other') == {}
