@@ -87,9 +87,13 @@ class Judge:
     ):
         "Store weights, moments, random states and what is known so far, whole or not at all"
         import torch
-        arrays = {**{f'model/{k}':v for k,v in model.state_dict().items()}, **{f'adam/{i}/{k}':v for i,s in optimizer.state_dict()['state'].items() for k,v in s.items()}, 'random':torch.get_rng_state(), **({} if generator is None else {'order':generator.get_state()})}
-        tmp = self.path.with_name('.state.tmp.npz'); np.savez(tmp, **{k:v.detach().numpy() for k,v in arrays.items()}, values=np.array(self.values), best=self.best, spent=self.spent, seconds=time.perf_counter()-self.begun, **{f'kept{i}':x for i,x in enumerate(self.kept)})
+        arrays = {**{f'model/{k}':v for k,v in model.state_dict().items()}, **{f'adam/{i}/{k}':v for i,s in optimizer.state_dict()['state'].items() for k,v in s.items()}, 'random':torch.get_rng_state(), **self.numpys(), **({} if generator is None else {'order':generator.get_state()})}
+        tmp = self.path.with_name('.state.tmp.npz'); np.savez(tmp, **{k:np.asarray(v.detach() if hasattr(v, 'detach') else v) for k,v in arrays.items()}, values=np.array(self.values), best=self.best, spent=self.spent, seconds=time.perf_counter()-self.begun, **{f'kept{i}':x for i,x in enumerate(self.kept)})
         os.replace(tmp, self.path)
+    @staticmethod
+    def numpys()->dict:
+        "NumPy's random state, which a library may hide items by"
+        _,keys,*rest = np.random.get_state(); return {'numpy/keys':keys, 'numpy/rest':np.array(rest, np.float64)}
     def restore(self, model, optimizer, generator=None):
         "Put back what `save` has stored, if there is anything"
         import torch
@@ -98,6 +102,7 @@ class Judge:
         for k in t:
             if k.startswith('adam/'): _,i,name = k.split('/'); state.setdefault(int(i), {})[name] = t[k]
         optimizer.load_state_dict(dict(state=state, param_groups=optimizer.state_dict()['param_groups'])); torch.set_rng_state(t['random'])
+        if 'numpy/keys' in self.state: pos,has,cached = self.state['numpy/rest']; np.random.set_state(('MT19937', self.state['numpy/keys'], int(pos), int(has), float(cached)))
         if generator is not None: generator.set_state(t['order'])
     def shuffle(self):
         "Put back the random state alone, before the order of the next epoch is drawn"
