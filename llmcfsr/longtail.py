@@ -75,7 +75,6 @@ def drawn_counts(
     g,         # generator of numpy
 ):             # yields int64 [some draws,n]
     "How often each of `n` cases comes up where `n` are drawn with replacement, some draws at a time"
-    if n < 1: raise InputError("there is no case to draw from: the group is empty")
     step = max(1, 2**19//n)                        # counts that stay in the processor's cache
     for i in range(0, draws, step):
         m = min(step, draws-i); drawn = g.integers(0, n, (m, n), dtype=np.int32)
@@ -88,11 +87,10 @@ def drawn_means(
 )->np.ndarray:     # float64 [draws], or [draws,m]
     "Means of cases drawn with replacement (@eq-bootstrap)"
     v = np.asarray(values, np.float64); n = len(v); g = rng(seed, 'bootstrap')
-    if v.ndim==1 and n:
-        kind,count = np.unique(v, return_counts=True)
-        if 12*len(kind) <= n: return g.multinomial(n, count/n, size=draws) @ kind/n
-    m = v.mean(0) if n else 0
-    return m+np.concatenate([c@(v-m) for c in drawn_counts(n, draws, g)])/n   # equal cases have their value as mean, to the last bit
+    if n < 1: raise InputError("there is no case to draw from: the group is empty")
+    m = v.mean(0); kind,count = np.unique(v, axis=0, return_counts=True)       # equal cases have their value as mean, to the last bit
+    if 12*len(kind) <= n: return m+g.multinomial(n, count/n, size=draws)@(kind-m)/n
+    return m+np.concatenate([c@(v-m) for c in drawn_counts(n, draws, g)])/n
 
 # %% ../nbs/42_longtail.ipynb #efebea0f
 def bootstrap_ci(
