@@ -23,7 +23,7 @@ OWN = {k:tuple(tuple(o.split()) for o in v) for k,v in dict(cl4srec=('', 'weight
     llmemb=('', 'alpha=0.1', 'alpha=0.001'), caser=('', 'length=10', 'activation=none'), cities=('', 'window=10', 'contexts=5'), summed=('', 'contrast=0.1', 'contrast=0.03'), **{'llm-esr':('', 'alpha=0.03', 'alpha=0.3'), 'llm-cfsr':('hide=0.2', 'hide=0.2 contrast=0.1', 'hide=0 words=0'), 'llm-init':('', 'contrast=0.1', 'contrast=0.03')},
     s3rec=('beginnings=False', 'epochs=5', 'beginnings=False epochs=30')).items()}             # the first is the base; S3-Rec's hundred epochs over all beginnings of all histories would take more time than all other systems together
 
-VARIANT = ('llm-cfsr, contrast', 'llm-cfsr, half the step')  # what validation prefers on one of the two large sets, and a smaller step on both: rows of their own, compared with all others too
+VARIANT = ('llm-cfsr, contrast', 'llm-cfsr, half the step', 'llm-cfsr on bert4rec')  # rows that are compared with all others too: what validation prefers on one of the two large sets, a smaller step on both, and the second of the other backbones
 TWO_VIEWS = ('llm-esr', 'llm-cfsr')                                                           # what can be given a balance of its views after training
 CONTRASTED = ('llm-init', 'summed', 'llm-cfsr')                                               # what can contrast histories beside its loss: each has such a row, so that nobody wins by the contrast alone
 SHAPE = {'llm-cfsr':dict(fuse=())}   # what validation prefers on the small sets and on Beauty: the levels stand beside it, see the chapter on the comparison
@@ -59,6 +59,8 @@ def tables(root):
         return Row(label or model, base, e(d, model).data, seeds if model!='pop' else 1, model!='pop', change)                # counting has no seed
     out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, m, f'{m}, contrast', settings=('contrast=0.1',)) for d in TEXT for m in CONTRASTED]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
+    out['backbones'] += [row(d, m, f'{m} on {b}, balance', backbone=b, balance=True) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in TWO_VIEWS]
+    out['backbones'] += [row(d, 'llm-cfsr', 'llm-cfsr on bert4rec, nothing hidden'+more, backbone='bert4rec', settings=('hide=0',), **change) for d in TEXT for more,change in (('', {}), (', balance', dict(balance=True)))]
     out['more'] = [row(d, m) for d in MORE for m in ('pop', *FOUR, 'summed')]+[row(d, 'llm-init', k, own=k) for d in ('small_beauty_nails', 'small_yelp_ca') for k in FIRST]
     out['ids'] = [row(d, m, like='beauty_5core') for d in IDS for m in ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'cl4srec', 'cities', 'melt')]
     out['steps'] = [row(d, m, f'{m}, contrast'+more, settings=('contrast=0.1',), **change) for d in TEXT for m in CONTRASTED[::-1] for more,change in (('', {}), (', half the step', dict(lr=5e-4)))]+[row(d, m, f'{m}, half the step', lr=5e-4) for d in TEXT for m in ('llm-cfsr', 'llm-init', 'summed', 'cl4srec', 'sasrec', 'llm-esr')]+[row(d, 'llm-cfsr', f'llm-cfsr, semantic view{more}', view='se', **change) for d in TEXT for more,change in ((', half the step', dict(lr=5e-4)), (', contrast, half the step', dict(lr=5e-4, settings=('contrast=0.1',))))]
