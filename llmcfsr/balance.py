@@ -44,7 +44,7 @@ def ranks_balanced(
     models = [balanced(model, w) for w in weights]
     if model.prediction is not None: return {w:rank_cases(ModelScorer(m), cases, groups, block=block, most=most).full for w,m in zip(weights, models)}
     counts = {w:np.zeros((2, len(cases)), np.int64) for w in weights}; left = np.zeros(len(cases), np.int64)
-    for a,b in zip(*(score_slices(ModelScorer(balanced(model, w)), cases, block, most) for w in (1., 2.))):
+    for a,b in zip(*(score_slices(ModelScorer(balanced(model, w)), cases, block, most, bar=w==1.) for w in (1., 2.))):
         step = b.y.sub_(a.y); step[:,0] = 0.; target,left[a.at] = compete(a)
         for w in weights: counts[w][0,a.at],counts[w][1,a.at] = above_tied(torch.add(a.y, step, alpha=w-1, out=a.room), target)
     return {w:RankTable(above=x, tied=y, n_candidates=left, **about(cases, groups)) for w,(x,y) in counts.items()}

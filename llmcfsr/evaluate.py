@@ -220,13 +220,15 @@ def score_slices(
     block:int=1024, # cases read at once
     most:int=2**21, # scores held at once, if a case has not more
     mine=slice(None), # which of the blocks
+    bar:bool=True,  # whether to show how far it is
 ):                  # of `Slice`
     "The scores of all cases, some at a time, in the order of the lengths of their histories"
     n,width = len(cases),cases.inter.n_items+1
     if scorer.n_items != width-1: raise InputError(f"the scorer knows {scorer.n_items} items and the data have {width-1}: rank with a model of the same catalogue")
     rows = max(1, min(block, most//width)); y,room = torch.empty(2, min(rows, max(n, 1)), width)
     order = np.argsort(cases.upto-cases.inter.start[cases.user], kind='stable')
-    for i in progress(range(0, n, block)[mine], desc='rank', unit='block'):
+    blocks = range(0, n, block)[mine]
+    for i in progress(blocks, desc='rank', unit='block') if bar else blocks:
         at = order[i:i+block]; write = _reader(scorer, cases, at)
         for a in range(0, len(at), rows):
             few = at[a:a+rows]; part = Slice(y[:len(few)], room[:len(few)], cases, few)

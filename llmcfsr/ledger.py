@@ -68,6 +68,7 @@ def read_ledger(
     path = Path(path).resolve()
     try: state = path.stat()
     except FileNotFoundError: return []
+    except NotADirectoryError: raise InputError(f"{path} cannot be a ledger, since {path.parent} is not a folder: name the folder that holds the ledger") from None
     return list(_lines(path, state.st_mtime_ns, state.st_size))
 
 # %% ../nbs/66a_ledger.ipynb #f862a141
