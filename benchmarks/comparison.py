@@ -15,6 +15,7 @@ COMMON = dict(dim=64, blocks=2, heads=1, max_len=50, batch_size=128, loss='sampl
 TEXT = ('beauty_5core', 'yelp_city_5core'); MORE = ('medium_yelp_la', 'small_beauty_nails', 'small_yelp_ca', 'ml-100k'); IDS = ('llmesr_fashion_ids', 'llmesr_yelp_ids', 'beauty_bert4rec_ids')
 TUNED = {'beauty_5core':dict(tune_steps=120, tune_lr=2e-3, tune_mix=1., tune_rho=0.), 'yelp_city_5core':dict(tune_steps=120, tune_lr=2e-3, tune_mix=1., tune_rho=0.)}  # chosen on validation items, see the chapter on judging
 TUNED = {**TUNED, **{k:dict(tune_steps=60, tune_lr=2e-3, tune_mix=1., tune_rho=0.) for k in MORE}}
+SPOKEN = {k:dict(epochs=1, max_tokens=32, hold=512) for k in TEXT}   # on nails, validation sees no difference between that and four passes over whole texts
 ID_ONLY = ('pop', 'sasrec', 'gru4rec', 'bert4rec', 'caser', 'cl4srec', 'ips', 'cities', 'melt'); WITH_ATTRIBUTES = ('s3rec', 'ssl'); WITH_TEXT = ('rlmrec', 'llm-init', 'llmemb', 'summed', 'llm-esr', 'llm-cfsr')
 FIRST = ('tslrec', 'said')         # what these two are is a first stage: vectors that LLMInit starts from
 FOUR = ('sasrec', 'llm-init', 'llm-esr', 'llm-cfsr')
@@ -84,13 +85,13 @@ def applied(row, best, seed):
     if row.data!=best.data and best.options.encoder.endswith('.safetensors'): change.setdefault('encoder', best.options.encoder.replace(Path(best.data).name, Path(row.data).name))
     return Experiment(row.label, row.data, dataclasses.replace(best.options, settings=settings, seed=seed, **change))
 
-def spoken_vectors(dataset, checkpoint):
-    "SAID's first stage: vectors after which SmolLM2 says the texts of the items: four passes over the catalogue, since each takes a CPU long, and a longer step than the default for it"
+def spoken_vectors(dataset, checkpoint, **options):
+    "SAID's first stage: vectors after which SmolLM2 says the texts of the items, by few passes over the catalogue, since each takes a CPU long, and a longer step than the default for it"
     from llmcfsr.baselines.said import SAIDConfig, said_vectors
     from llmcfsr.completion import load_chat
     from llmcfsr.itemtable import ItemTable
     from llmcfsr.prompts import item_texts, template_for
-    config = SAIDConfig(epochs=4, lr=.3); template = dataclasses.replace(template_for(dataset.catalog), opening=''); E = said_vectors(load_chat('smollm2', 'cpu'), item_texts(dataset.catalog, template), config, checkpoint); Path(checkpoint).unlink(missing_ok=True)
+    config = SAIDConfig(**{**dict(epochs=4, lr=.3), **options}); template = dataclasses.replace(template_for(dataset.catalog), opening=''); E = said_vectors(load_chat('smollm2', 'cpu'), item_texts(dataset.catalog, template), config, checkpoint); Path(checkpoint).unlink(missing_ok=True)
     return ItemTable(E, dict(encoder='smollm2', base='', adapter='', tune=dict(dataclasses.asdict(config), by='said')), dataset.interactions.items)
 
 def preferred_vectors(dataset, checkpoint, steps=120):
@@ -116,7 +117,7 @@ def make_vectors(folder, experiments, load, shelf):
         source = next(x.data for x in experiments if x.options.encoder==name); d,_,kind = Path(name).stem.rpartition('-')
         how = dict(tfidf=dict(encoder='tfidf'), plain=dict(encoder='minilm'), tuned=dict(encoder='minilm', finetune=True, **TUNED.get(d, {})))
         begun = time.perf_counter(); (folder/name).parent.mkdir(parents=True, exist_ok=True)
-        if kind in FIRST: table = dict(tslrec=functools.partial(preferred_vectors, steps=TUNED[d]['tune_steps']), said=spoken_vectors)[kind](load(source), folder/'vectors'/f'{d}.{kind}')
+        if kind in FIRST: table = dict(tslrec=functools.partial(preferred_vectors, steps=TUNED[d]['tune_steps']), said=functools.partial(spoken_vectors, **SPOKEN.get(d, {})))[kind](load(source), folder/'vectors'/f'{d}.{kind}')
         else: table = item_vectors(load(source), Options(**how[kind]), shelf)
         table.save(folder/name)
         print(f'{name}: {table.E.shape[0]-1} x {table.E.shape[1]} in {time.perf_counter()-begun:.0f} s', flush=True)

@@ -4,13 +4,14 @@ from functools import cached_property
 from pathlib import Path
 import numpy as np, pandas as pd
 from llmcfsr.ledger import Experiment
+from llmcfsr.ranking import ndcg
 from llmcfsr.recommender import Options
 
-MAIN = ('overall', 'tail_item', 'head_item')
+MAIN = ('overall', 'tail_item', 'head_item'); RESULTS = Path(__file__).resolve().parent/'results'
 
 def recorded(
     *parts, # of the files: '' for runs and rows, and '_trials', '_differences', '_prior', '_balance'
-    folder=Path(__file__).resolve().parent/'results',
+    folder=RESULTS,
 )->'Recorded':
     "The lines of some of the recorded files"
     return Recorded([json.loads(l) for p in parts for l in (Path(folder)/f'comparison{p}.jsonl').read_text().splitlines()])
@@ -20,6 +21,15 @@ def reached(
 )->list:   # NDCG@10 on all, rare and popular test items
     "Means over seeds"
     return np.mean([[l['metrics']['test']['full'][g]['NDCG@10'] for g in MAIN] for l in lines], 0).tolist()
+
+def values_of(
+    lines,          # runs of one system on one data set
+    folder=RESULTS, # where they were recorded
+)->np.ndarray:      # [n] in the order of the users
+    "NDCG@10 of every test user, mean over the runs"
+    def one(key):
+        with np.load(Path(folder)/'ranks'/f'{key}.npz') as z: return ndcg(z['above'], z['tied'])
+    return np.mean([one(l['key']) for l in lines], 0)
 
 class Recorded:
     "Recorded lines, looked up"
