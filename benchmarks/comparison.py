@@ -73,8 +73,8 @@ def tables(root):
     out['vectors'] = [row(d, m, f'{m}, {v}', vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
     cut = {'llm-cfsr':{}, 'embedding level':dict(fuse=('embedding',)), 'sequence level':dict(fuse=('sequence',)), 'prediction level':dict(fuse=('prediction',)), 'all three levels':dict(fuse=('embedding', 'sequence', 'prediction')),
         'collaborative view alone':dict(view='co'), 'semantic view alone':dict(view='se'), 'random start of ids':dict(settings=('id_init=random',)), 'no shared words':dict(settings=('words=0',)), 'nothing hidden':dict(settings=('hide=0',)), 'aligned, 0.01':dict(align=.01), 'aligned, 0.1':dict(align=.1),
-        'all levels, one facet':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=1',)), 'all levels, eight facets':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=8',)), 'plain vectors':dict(vectors='plain'), 'tf-idf':dict(vectors='tfidf')}
-    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]+[row(d, 'summed', 'summed, shared words', settings=('words=2',)) for d in TEXT]+[r for d in TEXT for r in (row(d, 'llm-esr'), row(d, 'llm-esr', 'llm-esr, masks open as released', settings=('leaky=True',)))]
+        'all levels, one facet':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=1',)), 'all levels, eight facets':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=8',)), 'plain vectors':dict(vectors='plain'), 'tf-idf':dict(vectors='tfidf'), 'two fifths of attributes left out in tuning':dict(vectors='rho0.4')}
+    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]+[row(d, 'summed', 'summed, shared words', settings=('words=2',)) for d in TEXT]+[r for d in TEXT for r in (row(d, 'llm-esr'), row(d, 'llm-esr', 'llm-esr, masks open as released', settings=('leaky=True',)), row(d, 'llm-init', 'llm-init, two fifths of attributes left out in tuning', vectors='rho0.4'))]
     return out
 
 def applied(row, best, seed):
@@ -115,7 +115,8 @@ def make_vectors(folder, experiments, load, shelf):
     for name in dict.fromkeys(x.options.encoder for x in experiments if x.options.encoder.endswith('.safetensors')):
         if (folder/name).exists(): continue
         source = next(x.data for x in experiments if x.options.encoder==name); d,_,kind = Path(name).stem.rpartition('-')
-        how = dict(tfidf=dict(encoder='tfidf'), plain=dict(encoder='minilm'), tuned=dict(encoder='minilm', finetune=True, **TUNED.get(d, {})))
+        tuned = dict(encoder='minilm', finetune=True, **TUNED.get(d, {})); how = dict(tfidf=dict(encoder='tfidf'), plain=dict(encoder='minilm'), tuned=tuned)
+        if kind.startswith('rho'): how[kind] = dict(tuned, tune_rho=float(kind[3:]))        # the share of its attributes that a text leaves out while the encoder is tuned
         begun = time.perf_counter(); (folder/name).parent.mkdir(parents=True, exist_ok=True)
         if kind in FIRST: table = dict(tslrec=functools.partial(preferred_vectors, steps=TUNED[d]['tune_steps']), said=functools.partial(spoken_vectors, **SPOKEN.get(d, {})))[kind](load(source), folder/'vectors'/f'{d}.{kind}')
         else: table = item_vectors(load(source), Options(**how[kind]), shelf)

@@ -3,7 +3,7 @@ import dataclasses, json
 from functools import cached_property
 from pathlib import Path
 import numpy as np, pandas as pd
-from llmcfsr.ledger import Experiment
+from llmcfsr.ledger import Experiment, leaderboard
 from llmcfsr.ranking import ndcg
 from llmcfsr.recommender import Options
 
@@ -30,6 +30,13 @@ def values_of(
     def one(key):
         with np.load(Path(folder)/'ranks'/f'{key}.npz') as z: return ndcg(z['above'], z['tied'])
     return np.mean([one(l['key']) for l in lines], 0)
+
+def named(
+    table:str, # such as main
+    data:str,  # name of a data set
+)->str:
+    "What stands above a table"
+    return data+', searched'*table.endswith('searched')
 
 class Recorded:
     "Recorded lines, looked up"
@@ -61,6 +68,13 @@ class Recorded:
         "The runs of a table"
         options = lambda l: dataclasses.replace(Options(), **{k:tuple(v) if isinstance(v, list) else v for k,v in l['options'].items()})
         return [(Experiment(r['label'], l['data'], options(l)), l) for r in self.by('row', table=table, data=data) for l in [self.runs[r['key']]]]
+
+    def board(self,
+        table:str, # such as main
+        data:str,  # name of a data set
+    )->pd.DataFrame:
+        "The leaderboard of a table, NDCG@10 alone, named by the data set"
+        return leaderboard(self.done(table, data), shown=('NDCG@10',)).droplevel('data').rename_axis(named(table, data))
 
     def means(self,
         table:str, # such as main
@@ -106,7 +120,7 @@ class Recorded:
     )->pd.DataFrame:     # index (group, against)
         "A system against all others of a table"
         some = self.by('difference', table=table, data=data)
-        return pd.DataFrame([l for l in some if l['system']==(system or some[0]['system'])]).drop(columns=['kind', 'table', 'data', 'system']).set_index(['group', 'against']).loc[[*MAIN]].rename_axis([data+', searched'*table.endswith('searched'), 'against'])
+        return pd.DataFrame([l for l in some if l['system']==(system or some[0]['system'])]).drop(columns=['kind', 'table', 'data', 'system']).set_index(['group', 'against']).loc[[*MAIN]].rename_axis([named(table, data), 'against'])
 
 def shown(
     differences, # from `Recorded.differences`
