@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from .fullsoftmax import full_softmax
-from .core import InputError, check, one_of
+from .core import InputError, check, compiles, one_of
 
 # %% ../nbs/30_losses.ipynb #2a2b3bbf
 def bce_loss(
@@ -287,19 +287,19 @@ def gbce_slope(
 
 # %% ../nbs/30_losses.ipynb #9bc1f297
 def _candidates_part(model, batch, correct, slope, most):
-    "A loss of the scores of each target and its own negatives, in slices of the targets"
+    "A loss of the scores of each target and its own negatives, in slices of the targets; a compiled loop lays out scores alone, other devices the vectors of the candidates too"
     ids,(history,target,negative) = renumber([batch.history, batch.target, batch.negative], model.n_items)
     items = model.items(ids); h = model.states_at(items, batch._replace(history=history, target=target, negative=negative)); at = target>0
     candidates = torch.cat([target[at][:,None], negative[at]], 1)                                              # [N,1+K]
-    def score(h, items, rows): return correct(model.score(h, items.map(lambda e: F.embedding(candidates[rows], e))), candidates[rows], rows)
-    width = candidates.shape[1]*sum(x.shape[1] for x in h if x is not None)
-    return sliced_loss(model, h, items, score, slope, room_for(width, at.device, most))
+    light = at.device.type=='cpu' and compiles(); each = 1 if light else sum(x.shape[1] for x in h if x is not None)
+    def scores(h, items, own): return model.score_at(h, items, own) if light else model.score(h, items.map(lambda e: F.embedding(own, e)))
+    return sliced_loss(model, h, items, lambda h,items,rows: correct(scores(h, items, candidates[rows]), candidates[rows], rows), slope, room_for(candidates.shape[1]*each, at.device, most))
 
 def gbce_part(
     model,           # see above
     batch,           # a `SeqBatch`
     t:float=.75,     # calibration, from 0 to 1
-    most:int=2**21,  # numbers of candidate vectors held at once
+    most:int=2**21,  # numbers of candidate vectors held at once, or of their scores where loops are compiled
     weight:Tensor=None, # [N] how much each target counts, its negatives aside; 1 if None
 )->Tensor:           # scalar
     "gBCE of a batch with the negatives that it holds (@eq-gbce)"
@@ -319,7 +319,7 @@ def free_items(
 def own_sampled_part(
     model,           # see above
     batch,           # a `SeqBatch`
-    most:int=2**21,  # numbers of candidate vectors held at once
+    most:int=2**21,  # numbers of candidate vectors held at once, or of their scores where loops are compiled
     weight:Tensor=None, # [N] how much each target counts; 1 if None
 )->Tensor:           # scalar
     "Cross-entropy of each target against its own negatives (@eq-sampled)"

@@ -1,5 +1,5 @@
 "What makes a step fast is counted, not timed: positions, rows, operations and the largest tensor; and the fast road gives the loss and the gradient of the plain one"
-import itertools
+import dataclasses, itertools
 from pathlib import Path
 import numpy as np, pytest, torch, torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -154,6 +154,19 @@ def test_no_table_of_targets_by_items():
     V = 30_000; model,batch,f = step_of(ModelConfig(view='co', fuse=(), id_init='random', d=16, blocks=1, max_len=20), 'softmax', V=V, E=None, batch_size=512)
     with Count() as c: f(model, batch)['total'].backward()
     assert int((batch.target>0).sum())*V > 10*c.most and c.most <= max(2**20, (V+1)*16)
+
+@pytest.mark.parametrize('loss', ['gbce', 'sampled'])
+@pytest.mark.parametrize('name', ['sasrec-co', 'sasrec-prediction'])
+def test_own_negatives_are_not_laid_out(name, loss, monkeypatch):
+    "Targets with negatives of their own: where loops are compiled nothing is as large as half the vectors of all candidates; loss and gradient are those of the gathered vectors"
+    config,K,ran = dataclasses.replace(SYSTEMS[name], d=32, id_init='random'),64,{}; text = None if config.view=='co' else E; views = 1 if text is None else 2
+    for compiled in (1, 0):
+        monkeypatch.setenv('LLMCFSR_COMPILED', str(compiled)); model,batch,_ = step_of(config, negatives=K, E=text); awake(model)
+        with Count() as c: total = objective(model, batch, loss=loss, shared=0)['total']; grads = gradient(model, total)
+        ran[compiled] = total.detach(),grads,c.most/(int((batch.target>0).sum())*(1+K)*32*views)
+    (fast,got,most),(slow,want,laid) = ran[1],ran[0]; torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-6); scale = max(float(g.abs().max()) for g in want.values())
+    assert got.keys()==want.keys() and all(float((got[n]-want[n]).abs().max()) <= 1e-5*scale for n in want)
+    assert most < .5 < laid
 
 def test_a_step_touches_its_rows():
     "With sampled negatives no operation of a step is as long as the id table"
