@@ -116,7 +116,10 @@ def pairs(
     lines, # of a ledger
 )->list:   # of (experiment, line), as the tables of `llmcfsr.ledger` take them
     "What a table needs to know of lines, whoever made them"
-    return [(SimpleNamespace(label=l['label'], options=SimpleNamespace(seed=l['options']['seed'])), l) for l in lines]
+    of = lambda l: l.get('vectors') or l['options'].get('encoder', ''); kinds = {}
+    for l in lines: kinds.setdefault(l['label'], set()).add(of(l))
+    label = lambda l: l['label']+(f" of {Path(of(l)).name[:24]}" if len(kinds[l['label']]) > 1 else '')        # the same system with other vectors is another
+    return [(SimpleNamespace(label=label(l), options=SimpleNamespace(seed=l['options']['seed'])), l) for l in lines]
 
 def check()->str:
     "Popularity from plain files, by a worker in a process of its own, ranks as popularity here does"

@@ -16,7 +16,7 @@ from .datasets import Dataset, load_dataset
 from .split import leave_one_out, cases, head_tail, draw_candidates
 from .evaluate import rank_cases, user_values, RankTable
 from .longtail import FORMATS, longtail_report, beyond, plot_by_popularity, plot_by_length, save_figure
-from .significance import holm, over_items, paired_bootstrap
+from .significance import draws_for, holm, over_items, paired_bootstrap
 from .recommender import Options, Recommender, idle_options
 from .export import write_card
 
@@ -147,6 +147,7 @@ def run(
         tidy(out)
         if open_run(out, run_config(dataset, options, source or dataset.name, loading), resume): metrics = read_metrics(out)
         else:
+            if dataset.interactions.lengths.max() >= dataset.interactions.n_items: draw_candidates(leave_one_out(dataset.interactions), 'test')    # where somebody has taken everything, this says so before the training
             rec = trained(out) if trained else train_run(dataset, options, out, resume, shelf, on_epoch); rec.save_pretrained(out/'model')
             metrics = store(out, dataset, evaluate(rec, dataset), formats)
             log.info('run folder %s is complete', out)
@@ -308,13 +309,13 @@ def compare(
     runs:dict,             # from `read_runs`; the first is compared with each of the others
     metric:str='NDCG@10',  # what is compared
     groups=('overall', 'tail_item', 'head_item'), # on which test users
-    draws:int=2000,        # of the bootstrap
+    draws:int=None,        # of the bootstrap; as many as the correction needs if None
     seed:int=0,            # of the bootstrap
 )->pd.DataFrame:           # index (group, other run): both means, difference, intervals, p-value after Holm
     "Differences of the first run to the others, with paired bootstrap intervals over users and over items"
     if len(runs) < 2: raise InputError("give at least two runs to compare")
     same_cases(runs)
-    first,*rest = runs; mine = runs[first]['ranks']; rows = []
+    first,*rest = runs; mine = runs[first]['ranks']; rows = []; draws = draws or draws_for(len(rest)*len(groups))
     for g in groups:
         who = {'overall':np.ones(len(mine), bool), 'tail_item':mine.tail_item.to_numpy(bool), 'head_item':~mine.tail_item.to_numpy(bool)}[g]
         if who.sum() < 2: continue

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['Experiment', 'experiment_key', 'add_line', 'read_ledger', 'holds', 'by_seed', 'Data', 'find', 'trained_before',
-           'work', 'epochs_of', 'draws', 'proposals', 'answered', 'trial', 'choose', 'figures_of', 'leaderboard',
-           'mean_values', 'group_of', 'seed_interval', 'differences', 'plot_leaderboard']
+           'work', 'epochs_of', 'draws', 'proposals', 'answered', 'trial', 'discard', 'choose', 'figures_of',
+           'leaderboard', 'mean_values', 'group_of', 'seed_interval', 'differences', 'plot_leaderboard']
 
 # %% ../nbs/66a_ledger.ipynb #ddff1d91
 import dataclasses, json, os, shutil, time
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import InputError, Shelf, holding, fingerprint, one_of, rng
+from .core import InputError, Shelf, holding, fingerprint, log, one_of, rng
 from .datasets import load_dataset
 from .evaluate import RankTable, user_values
 from .experiment import GROUPS, evaluate, open_run, read_metrics, run, run_config, tidy, train_run, versions
 from .recommender import Options, Recommender, idle_options, valid_figures
-from .significance import holm, over_items, over_seeds, paired_bootstrap
+from .significance import draws_for, holm, over_items, over_seeds, paired_bootstrap
 from .split import leave_one_out
 
 # %% ../nbs/66a_ledger.ipynb #f15d9093
@@ -58,7 +58,7 @@ def _lines(path, changed, size):
         if not row.strip(): continue
         try: out.append(json.loads(row))
         except json.JSONDecodeError as e:
-            if not row.startswith('{') or row.rstrip().endswith('}'): raise InputError(f"{path} line {n} is not a line of a ledger ({e.msg}): mend or remove it") from None
+            if not row.startswith('{') or row.rstrip().endswith('}') and e.pos < len(row.rstrip()) and 'Unterminated' not in e.msg: raise InputError(f"{path} line {n} is not a line of a ledger ({e.msg}): mend or remove it") from None
     return out
 
 def read_ledger(
@@ -228,6 +228,15 @@ def trial(
     return line
 
 # %% ../nbs/66a_ledger.ipynb #0ac9bef5
+def discard(
+    out, # folder of a run
+):
+    "Remove a model that was tried and not chosen; a run that was ranked stays, and so does one that another process is at"
+    if not out.exists() or any((out/f).exists() for f in ('metrics.json', 'ranks.parquet')): return
+    try:
+        with holding(out): shutil.rmtree(out)
+    except InputError: log.info('%s is held by another process and stays', out)
+
 def choose(
     experiment:Experiment, # the base; its options that are not in the space stay
     space:dict,            # option -> its candidates
@@ -241,10 +250,10 @@ def choose(
     "The options that validation prefers"
     base = {k:getattr(experiment.options, k) for k in space}; with_ = lambda o: dataclasses.replace(experiment, options=dataclasses.replace(experiment.options, **o))
     ask = proposals(space, n, seed, base) if one_of(by, ('random', 'tpe'), 'by')=='tpe' else (o for o in draws(space, n, seed, base))
+    prints = (kwargs.get('data') or Data())(experiment.data).fingerprint; known = read_ledger(Path(folder)/'ledger.jsonl'); new = lambda e: find(known, e, prints, 'trial') is None
     tried = [(with_(o), dict(o, **{metric:v})) for o,v in answered(ask, lambda o: trial(with_(o), folder, **kwargs)['valid'][metric])]
-    best = max(tried, key=lambda t: t[1][metric])[0]; prints = (kwargs.get('data') or Data())(experiment.data).fingerprint
-    for out in [Path(folder)/'runs'/experiment_key(e, prints) for e,_ in tried if e!=best]:
-        if out.exists() and not any((out/f).exists() for f in ('metrics.json', 'ranks.parquet')): shutil.rmtree(out)  # what is not chosen is not ranked; what was ranked stays
+    best = max(tried, key=lambda t: t[1][metric])[0]
+    for e in [e for e,_ in tried if e!=best and new(e)]: discard(Path(folder)/'runs'/experiment_key(e, prints))      # what is not chosen is not ranked; what was trained for another purpose stays
     return best,pd.DataFrame([row for _,row in tried]).sort_values(metric, ascending=False, ignore_index=True)
 
 # %% ../nbs/66a_ledger.ipynb #844eb679
@@ -315,7 +324,7 @@ def differences(
     first:str,            # label of the system that is compared with all others
     metric:str='NDCG@10', # what is compared
     groups=('overall', 'tail_item', 'head_item'), # of users
-    draws:int=2000,       # of the bootstrap
+    draws:int=None,       # of the bootstrap; as many as the correction needs if None
 )->pd.DataFrame:          # index (group, other system)
     "The first system against each other one: difference, its interval over users, over items and over seeds, p-value after Holm"
     runs = {}
@@ -324,6 +333,7 @@ def differences(
     values = {k:mean_values(v, metric) for k,v in runs.items()}; mine,rows = values[first],[]; others = [k for k in values if k!=first]
     for k in others:
         if not np.array_equal(values[k][2].target, mine[2].target): raise InputError(f"{first!r} and {k!r} ranked different targets: compare runs on the same data")
+    draws = draws or draws_for(len(others)*len(groups))
     for g in groups:
         who = group_of(mine[2], g); target = np.asarray(mine[2].target)[who]
         if who.sum() < 2: continue

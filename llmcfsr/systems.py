@@ -14,8 +14,8 @@ from typing import Callable
 import torch
 
 # %% ../nbs/58_systems.ipynb #9a668ff3
-from .attention import causal_mask, two_way_mask
-from .core import InputError, one_of
+from .attention import causal_mask, check_heads, two_way_mask
+from .core import InputError, one_of, read_json
 from .model import build_model
 from .train import fit
 from .baselines.attributes import Attributes, NoneShared, attribute_table
@@ -53,7 +53,7 @@ class Course:
     )->dict:
         "What `train.fit` is told about checkpoints"
         if self.checkpoint is None: return {}
-        return dict(checkpoint=Path(self.checkpoint)/'first' if first else Path(self.checkpoint), resume=self.resume)
+        return dict(checkpoint=Path(self.checkpoint)/'first' if first else Path(self.checkpoint), resume=self.resume, settings=None if first else str(self.own))
 
     @property
     def begun(self)->bool:
@@ -65,8 +65,10 @@ class Course:
         objective=None,      # (model, batch) -> dict of loss parts; the plain one if None
         first:bool=False,    # whether another model starts from this one
     )->list:                 # one record an epoch
-        "Train a model; its best state on validation is kept"
-        return fit(model, self.loader, objective or self.plain, self.validate, self.train, on_epoch=() if first else self.on_epoch, **self.kept(first))
+        "Train a model; its best state on validation is kept. One that the last stage has started from already is not trained on, however many more epochs that stage may have"
+        train = self.train
+        if first and self.resume and self.begun: train = replace(train, epochs=len(read_json(Path(self.checkpoint)/'first'/'run.json')['records']))
+        return fit(model, self.loader, objective or self.plain, self.validate, train, on_epoch=() if first else self.on_epoch, **self.kept(first))
 
 # %% ../nbs/58_systems.ipynb #d462dc53
 @dataclass(frozen=True)
@@ -265,6 +267,7 @@ def train_inferred(
     course:Course,# on which it is trained
 )->list:          # one record an epoch, and one for the inference
     "CITIES: vectors of rare items inferred behind the training"
+    check_heads(model.config.d, course.own.heads, 'settings heads')                  # before the training, not behind it
     records = course(model); begun = time.perf_counter(); learned = infer_tail(model, course.split, course.own); taken = time.perf_counter()-begun
     return [*records, dict(records[-1], epoch=len(records)+1, train_seconds=taken, loss={'total':float(learned[-1]['loss'])} if learned else records[-1]['loss'], valid={k:float(v) for k,v in course.validate(model).items()})]
 

@@ -173,11 +173,13 @@ def identity_of(
     loader,             # batches of the run
     objective,          # what is minimised
     config:TrainConfig, # options
+    settings:str=None,  # what else is set and shows in none of these
 )->dict:                # JSON
     "What tells one run from another"
     trained = {k for k,p in model.named_parameters() if p.requires_grad}; state = model.state_dict()
     first = next(iter(loader.epoch(0)), None)
     options = {k:v for k,v in dataclasses.asdict(config).items() if k not in ('epochs', 'patience')}
+    if settings is not None: options['settings'] = settings
     return dict(options, objective=_told(objective), batches=len(loader), data=fingerprint(first.history, first.target) if first is not None else None,
         model=fingerprint({k:list(v.shape) for k,v in state.items()}, str(getattr(model, 'config', '')).replace(', hide=0.0', '')),  # a field that older versions had not, at its default
         tables=fingerprint({k:v for k,v in state.items() if k not in trained}))
@@ -193,7 +195,7 @@ def load_run(
     check_format(kept, 'llmcfsr-checkpoint-1', folder/'run.json', 'a checkpoint', 'give another folder')
     if not unaltered(kept) or not {'identity', 'tensors', 'records', 'best', 'best_epoch'} <= kept.keys(): raise InputError(f"{folder/'run.json'} is damaged or was altered: {mend}")
     for k,v in identity.items():
-        if kept['identity'].get(k) != v: raise InputError(f"the checkpoint in {folder} belongs to another run: its {k} is {kept['identity'].get(k)!r}, here it is {v!r}; repeat the old setting or give another folder")
+        if kept['identity'].get(k, v if k=='settings' else None) != v: raise InputError(f"the checkpoint in {folder} belongs to another run: its {k} is {kept['identity'].get(k)!r}, here it is {v!r}; repeat the old setting or give another folder")
     tensors,_ = load_tensors(folder/kept['tensors'], mend, 'pt')
     try: _restore(run, tensors)
     except (RuntimeError, ValueError, KeyError) as e: raise InputError(f"{folder/kept['tensors']} does not fit the model ({e}): {mend}") from None
@@ -257,9 +259,10 @@ def fit(
     checkpoint=None,    # folder to store the run in after each epoch
     resume:bool=False,  # go on with the run in `checkpoint`, if there is one
     on_epoch=None,      # a `Watcher`, or a list of them
+    settings:str=None,  # what tells this run from others and shows in nothing else that is given; a checkpoint under another one is refused
 )->list:                # one record an epoch; the model is left in its best state, ready for use
     "Train until validation stops getting better (@eq-patience), and keep the best state"
-    identity = identity_of(model, loader, objective, config) if checkpoint else {}
+    identity = identity_of(model, loader, objective, config, settings) if checkpoint else {}
     run = _begin(model, config, checkpoint, resume, identity); done = len(run.records); watchers = [on_epoch] if callable(on_epoch) else list(on_epoch or ())
     with progress(desc='train', total=max(0, config.epochs-done)*len(loader), unit='step') as bar:
         for record in () if run.patience.over else epochs(model, loader, objective, run.optimizer, config, start=done, tick=bar.update):

@@ -65,7 +65,7 @@ def attribute_table(
     rows = [(i, n, t) for i,a in enumerate(catalog.attrs) for n,f in enumerate(known) for t in field_values(a, f)]
     frame = pd.DataFrame(rows, columns=['item', 'field', 'value'])
     if len(frame): low = np.array([words if f.endswith(WORDS) else least for f in known])[frame['field']]; frame = frame[frame.groupby(['field', 'value'])['item'].transform('size')>=low]
-    if not len(frame): raise NoneShared(f"no attribute is shared by {least} items: take a smaller `least`, or a rival that reads no attributes (fields looked at: {', '.join(known) or 'none'})")
+    if not len(frame): raise NoneShared(f"no attribute is shared by {least} items: give items fields in which several agree, such as a brand or categories, or take a system that reads no attributes (fields looked at: {', '.join(known) or 'none'})")
     names = sorted(set(zip(frame['field'], frame['value']))); number = {k:a for a,k in enumerate(names, 1)}; used = sorted({f for f,_ in names})
     a = np.array([number[k] for k in zip(frame['field'], frame['value'])], np.int64); item = frame['item'].to_numpy(np.int64); order = np.lexsort((a, item))
     start = np.append(0, np.bincount(item, minlength=len(catalog.attrs)).cumsum()).astype(np.int64)

@@ -264,6 +264,7 @@ def distilled_objective(
     "The objective of LLM-ESR: `objective` and self-distillation from similar users of the training part (@eq-esr-distil)"
     if not alpha >= 0: raise InputError(f"alpha={alpha} must not be negative")
     if not 1 <= draw <= n: raise InputError(f"draw={draw} must lie between 1 and n={n}")
+    if not alpha: return objective                                                                     # nobody is asked, so nobody has to be found
     z = user_vectors(split, E) if users is None else torch.as_tensor(np.asarray(users), dtype=torch.float32)
     check(z, 'U M', U=split.inter.n_users)
     return functools.partial(distilled, objective=objective, teacher=Teacher(split, max_len), near=search(z, n), alpha=alpha, draw=draw)

@@ -105,8 +105,8 @@ class Teachers:
         config:MELTConfig=MELTConfig(), # share of the users, contexts
         max_len:int=200,   # newest items of a history that are read
     ):
-        length = np.asarray(split.train_length, np.int64); self.max_len,self.k = max_len,config.contexts
-        self.short = max(2, int(np.sort(length)[::-1][max(0, int(np.ceil(config.head*len(length)))-1)])) # theta
+        length = np.asarray(split.train_length, np.int64); self.max_len,self.k = max_len,config.contexts; read = np.minimum(length, max_len)
+        self.short = max(2, int(np.sort(read)[::-1][max(0, int(np.ceil(config.head*len(read)))-1)])) # theta; of what is read, or nobody were long where histories are cut
         here = in_training(split); self.item = np.asarray(split.inter.item, np.int64)[here]; end = length.cumsum(); begin = np.repeat(end-length, length)
         led = np.flatnonzero(np.arange(len(self.item))>begin); self.order = led[self.item[led].argsort(kind='stable')]; self.begin = begin      # occurrences that something led to
         self.count = np.bincount(self.item[led], minlength=split.inter.n_items+1); self.first = self.count.cumsum()-self.count
