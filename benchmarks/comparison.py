@@ -58,7 +58,8 @@ def tables(root):
         base = e(like or d, model, **({} if own is None else dict(vectors=own)))
         if 'vectors' in change: change['encoder'] = e(d, model, vectors=change.pop('vectors')).options.encoder
         return Row(label or model, base, e(d, model).data, seeds if model!='pop' else 1, model!='pop', change)                # counting has no seed
-    out = dict(main=[row(d, m, seeds=5 if m in FOUR else 3) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, m, f'{m}, contrast', settings=('contrast=0.1',)) for d in TEXT for m in CONTRASTED]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
+    most = lambda m, d: 5 if m in FOUR and d in TEXT else 3
+    out = dict(main=[row(d, m, seeds=most(m, d)) for d in TEXT for m in rivals]+[row(d, 'llm-cfsr', 'llm-cfsr, three levels', fuse=('embedding', 'sequence', 'prediction')) for d in TEXT]+[row(d, m, f'{m}, contrast', settings=('contrast=0.1',)) for d in TEXT for m in CONTRASTED]+[row(d, 'llm-init', k, own=k) for d in TEXT for k in FIRST])
     out['backbones'] = [row(d, b, f'{b}') if m=='sasrec' else row(d, m, f'{m} on {b}', backbone=b) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in FOUR]
     out['backbones'] += [row(d, m, f'{m} on {b}, balance', backbone=b, balance=True) for d in TEXT for b in ('gru4rec', 'bert4rec') for m in TWO_VIEWS]
     out['backbones'] += [row(d, 'llm-cfsr', 'llm-cfsr on bert4rec, nothing hidden'+more, backbone='bert4rec', settings=('hide=0',), **change) for d in TEXT for more,change in (('', {}), (', balance', dict(balance=True)))]
@@ -69,12 +70,12 @@ def tables(root):
     out['prior'] = [r._replace(label=f'{r.label}, prior', change=dict(r.change, prior=True)) for r in after if r.search]
     out['balance'] = [r._replace(label=f'{r.label}, balance', change=dict(r.change, **new)) if (new := weighed(r)) else r for r in after if r.search]
     out['balance and prior'] = [r._replace(label=f'{r.label}, {"balance and prior" if (new := weighed(r)) else "prior"}', change=dict(r.change, prior=True, **new)) for r in after if r.search]
-    out['losses'] = [row(d, m, f'{m}, {l}', loss=l) for models,sets in (((*FOUR, 'summed', 'cl4srec'), TEXT), (rivals[1:], ('small_beauty_nails',))) for d in sets for m in models for l in ('bce', 'gbce', 'softmax', 'sampled')]+[row('small_beauty_nails', m, f'{m}, gbce, ten times the patience', loss='gbce', patience=100) for m in FOUR]+[row('beauty_5core', m, f'{m}, gbce, three times the patience', loss='gbce', patience=30) for m in FOUR]+[row('small_beauty_nails', 'melt', 'melt, sampled, twenty times the patience', patience=200)]+[row('yelp_city_5core', m, f'{m}, contrast, softmax', loss='softmax', settings=('contrast=0.1',)) for m in ('llm-cfsr', 'llm-init', 'summed')]
-    out['vectors'] = [row(d, m, f'{m}, {v}', vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
+    out['losses'] = [row(d, m, f'{m}, {l}', seeds=most(m, d) if l=='sampled' else 3, loss=l) for models,sets in (((*FOUR, 'summed', 'cl4srec'), TEXT), (rivals[1:], ('small_beauty_nails',))) for d in sets for m in models for l in ('bce', 'gbce', 'softmax', 'sampled')]+[row('small_beauty_nails', m, f'{m}, gbce, ten times the patience', loss='gbce', patience=100) for m in FOUR]+[row('beauty_5core', m, f'{m}, gbce, three times the patience', loss='gbce', patience=30) for m in FOUR]+[row('small_beauty_nails', 'melt', 'melt, sampled, twenty times the patience', patience=200)]+[row('yelp_city_5core', m, f'{m}, contrast, softmax'+more, loss='softmax', settings=('contrast=0.1',), **change) for m in ('llm-cfsr', 'llm-init', 'summed') for more,change in (('', {}), (', half the step', dict(lr=5e-4)))]+[row('yelp_city_5core', 'cl4srec', 'cl4srec, softmax, half the step', loss='softmax', lr=5e-4)]
+    out['vectors'] = [row(d, m, f'{m}, {v}', seeds=most(m, d) if v=='tuned' else 3, vectors=v) for d in TEXT for m in ('llm-init', 'summed', 'llm-esr', 'llm-cfsr') for v in ('tfidf', 'plain', 'tuned')]
     cut = {'llm-cfsr':{}, 'embedding level':dict(fuse=('embedding',)), 'sequence level':dict(fuse=('sequence',)), 'prediction level':dict(fuse=('prediction',)), 'all three levels':dict(fuse=('embedding', 'sequence', 'prediction')),
         'collaborative view alone':dict(view='co'), 'semantic view alone':dict(view='se'), 'random start of ids':dict(settings=('id_init=random',)), 'no shared words':dict(settings=('words=0',)), 'nothing hidden':dict(settings=('hide=0',)), 'aligned, 0.01':dict(align=.01), 'aligned, 0.1':dict(align=.1),
         'all levels, one facet':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=1',)), 'all levels, eight facets':dict(fuse=('embedding', 'sequence', 'prediction'), settings=('facets=8',)), 'plain vectors':dict(vectors='plain'), 'tf-idf':dict(vectors='tfidf'), 'tuned with attributes left out':dict(vectors='rho0.4')}
-    out['ablations'] = [row(d, 'llm-cfsr', k, **c) for d in TEXT for k,c in cut.items()]+[row(d, 'summed', 'summed, shared words', settings=('words=2',)) for d in TEXT]+[r for d in TEXT for r in (row(d, 'llm-esr'), row(d, 'llm-esr', 'llm-esr, masks open as released', settings=('leaky=True',)), row(d, 'llm-init', 'llm-init, tuned with attributes left out', vectors='rho0.4'))]
+    out['ablations'] = [row(d, 'llm-cfsr', k, seeds=3 if c else most('llm-cfsr', d), **c) for d in TEXT for k,c in cut.items()]+[row(d, 'summed', 'summed, shared words', settings=('words=2',)) for d in TEXT]+[r for d in TEXT for r in (row(d, 'llm-esr', seeds=most('llm-esr', d)), row(d, 'llm-esr', 'llm-esr, masks open as released', settings=('leaky=True',)), row(d, 'llm-init', 'llm-init, tuned with attributes left out', vectors='rho0.4'))]
     return out
 
 def applied(row, best, seed):
@@ -220,7 +221,7 @@ def report(every, trials, folder, load, shelf):
 
 GROUPS = ('overall', 'tail_item', 'head_item', 'tail_user', 'head_user', *(f'popularity_{g}' for g in range(1, 6))); METRICS = ('HR@10', 'NDCG@10', 'n', 'least', 'most'); COUNTS = ('above', 'tied')
 
-def rounded(x, digits=9):
+def rounded(x, digits=7):
     "JSON with its numbers cut to so many decimals, enough that a table of four shows the same"
     if isinstance(x, dict): return {k:rounded(v, digits) for k,v in x.items()}
     return [rounded(v, digits) for v in x] if isinstance(x, list) else round(x, digits) if isinstance(x, float) else x

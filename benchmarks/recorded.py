@@ -88,10 +88,11 @@ class Recorded:
     def ways(self,
         data:str,  # name of a data set
     )->dict:       # system -> way -> its runs
-        "In how many ways each system was run, priors apart: with which parts, steps and contrasts, searched, with a balance of its views"
+        "In how many ways each system was run, priors apart: with which parts, losses, steps and contrasts, searched, with a balance of its views"
         out = {}
-        for t in ('main', 'steps', 'more', 'more, searched', 'balance', 'balance, searched'):
+        for t in ('main', 'steps', 'more', 'more, searched', 'losses', 'balance', 'balance, searched'):
             for r in self.by('row', table=t, data=data):
+                if r['label'].endswith(', sampled'): continue # as it is
                 system,_,how = r['label'].partition(', '); how = ', '.join(x for x in (how, 'searched'*t.endswith('searched')) if x) or 'as it is'
                 out.setdefault(system, {}).setdefault(how, {})[r['key']] = self.runs[r['key']]
         return {s:{how:list(v.values()) for how,v in of.items()} for s,of in out.items()}
