@@ -93,7 +93,7 @@ def test_missing_places(capsys, tmp_path):
         assert said in capsys.readouterr().err
 
 def test_text_model_without_text(tmp_path, capsys):
-    assert main(['fit', str(folder(tmp_path, GOOD, None)), '--model', 'llm-cfsr', '--out', str(tmp_path/'run')]) == 2
+    assert main(['fit', str(folder(tmp_path, GOOD+'eve jug\neve tea\n', None)), '--model', 'llm-cfsr', '--out', str(tmp_path/'run')]) == 2
     assert 'item_attributes.jsonl' in capsys.readouterr().err
 
 def test_tables_on_the_command_line(tmp_path, capsys):
