@@ -253,12 +253,12 @@ def preferred(lines):
     best = {d:Recorded(lines).preferred(d) for d in TEXT}; several = {s for of in best.values() for s,(_,_,n) in of.items() if n > 1}
     return beside({(d, s):[*(f'{x:.4f}' for x in reached(runs)), str(len(runs)), f'{how} (of {n})'] for d,of in best.items() for s,(how,runs,n) in of.items() if s in several}, ['all', 'tail items', 'head items', 'seeds', 'which'])
 
-PARTS = ('', '_trials', '_differences', '_prior', '_balance')
+PARTS = ('', '_rows', '_trials', '_differences', '_prior', '_balance')
 
 def part_of(line):
-    "Which of the recorded files takes a line, so that none grows beyond a megabyte: what is weighed after training lies in files of its own, then trials, then differences"
+    "Which of the recorded files takes a line, so that none grows beyond a megabyte: what is weighed after training lies in files of its own, then rows, trials and differences, each kind in its own"
     said = [f'_{k}' for k in ('balance', 'prior') if (line['options'].get(k) if line['kind']=='run' else line.get('table', '').startswith(k))]
-    return said[0] if said else f"_{line['kind']}s" if line['kind'] in ('trial', 'difference') else ''
+    return said[0] if said else f"_{line['kind']}s" if line['kind']!='run' else ''
 
 def recorded(to):
     "All recorded lines"

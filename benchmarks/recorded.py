@@ -1,4 +1,4 @@
-"What `comparison.py record` left, as the tables of the chapters: `recorded('', '_differences')`"
+"What `comparison.py record` left, as the tables of the chapters: `recorded('', '_rows', '_differences')`"
 import dataclasses, json
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from llmcfsr.recommender import Options
 MAIN = ('overall', 'tail_item', 'head_item'); RESULTS = Path(__file__).resolve().parent/'results'
 
 def recorded(
-    *parts, # of the files: '' for runs and rows, and '_trials', '_differences', '_prior', '_balance'
+    *parts, # of the files: '' for runs, and '_rows', '_trials', '_differences', '_prior', '_balance'
     folder=RESULTS,
 )->'Recorded':
     "The lines of some of the recorded files"

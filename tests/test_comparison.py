@@ -35,7 +35,7 @@ def test_a_table_is_made_once(tmp_path, table, systems, monkeypatch, capsys):
     go(table, '--seeds', '2'); assert len(read_ledger(tmp_path/'out'/'ledger.jsonl')) == 3
     assert '3 runs done' in go('plan'); go('report'); text = (tmp_path/'out'/'ids.md').read_text()
     for l in lines: assert l['label'] in text
-    go('record', '--to', str(tmp_path/'kept.jsonl')); kept = read_ledger(tmp_path/'kept.jsonl'); assert sorted(l['kind'] for l in kept) == ['row']*3+['run']*3 and {l['key'] for l in kept} == {l['key'] for l in lines}
+    go('record', '--to', str(tmp_path/'kept.jsonl')); kept = comparison.recorded(tmp_path/'kept.jsonl'); assert sorted(l['kind'] for l in kept) == ['row']*3+['run']*3 and {l['key'] for l in kept} == {l['key'] for l in lines}
     for l in lines: (k,) = [k for k in kept if k['kind'] == 'run' and k['key'] == l['key']]; assert k['metrics']['test']['full']['tail_item']['NDCG@10'] == round(l['metrics']['test']['full']['tail_item']['NDCG@10'], 7) and k['options'].get('seed', 0) == l['options']['seed']
     go('take', '--to', str(tmp_path/'kept.jsonl')); assert read_ledger(tmp_path/'out'/'ledger.jsonl') == lines                                         # nothing is taken twice
     old = tmp_path/'out'; old.rename(tmp_path/'first'); go('take', '--to', str(tmp_path/'kept.jsonl')); assert {l['key'] for l in read_ledger(old/'ledger.jsonl')} == {l['key'] for l in lines}
@@ -55,7 +55,7 @@ def test_options_are_chosen_on_validation_items(tmp_path, monkeypatch, capsys):
 def test_a_searched_table_has_the_data_sets_whose_rows_were_all_searched(tmp_path, monkeypatch, capsys):
     make_folder(tmp_path/'data', 'small_yelp_ca'); monkeypatch.setattr(comparison, 'COMMON', dict(comparison.COMMON, epochs=1, dim=8)); monkeypatch.setattr(comparison, 'experiment', functools.partial(comparison.experiment, vectors='tfidf')); monkeypatch.chdir(tmp_path)
     def go(what, trials, *systems): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'small_yelp_ca', *(o for k in systems for o in ('--systems', k)), '--seeds', '1', '--trials', str(trials), *(('--to', str(tmp_path/'kept.jsonl')) if what=='record' else ())]); comparison.main(); return capsys.readouterr().out
-    def recorded(): go('record', 4, 'pop', 'sasrec', 'llm-esr'); kept = read_ledger(tmp_path/'kept.jsonl'); assert all(l['trials']==({'sasrec':3, 'llm-esr':4}.get(l['label'], 1) if l['table']=='more, searched' else 1) for l in kept if l['kind']=='row'); return ({l['label']:l['key'] for l in kept if l['kind']=='row' and l['table']==t} for t in ('more', 'more, searched'))
+    def recorded(): go('record', 4, 'pop', 'sasrec', 'llm-esr'); kept = read_ledger(tmp_path/'kept_rows.jsonl'); assert all(l['trials']==({'sasrec':3, 'llm-esr':4}.get(l['label'], 1) if l['table']=='more, searched' else 1) for l in kept if l['kind']=='row'); return ({l['label']:l['key'] for l in kept if l['kind']=='row' and l['table']==t} for t in ('more', 'more, searched'))
     go('more', 1, 'pop', 'sasrec', 'llm-esr'); base,best = recorded(); assert [*base] == ['pop', 'sasrec', 'llm-esr'] and not best
     go('more', 4, 'sasrec'); assert [*recorded()] == [base, {}]                                                          # one searched beside one that was not
     go('more', 4, 'llm-esr'); now,best = recorded(); assert now == base and [*best] == [*base] and best['pop'] == base['pop']
@@ -77,7 +77,7 @@ def test_a_prior_takes_the_models_that_are_there(tmp_path, monkeypatch, capsys):
     def go(what, out='out'): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/out), '--data', 'small_yelp_ca', '--systems', 'sasrec', '--systems', 'llm-init', '--seeds', '1', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main(); return capsys.readouterr().out
     go('more'); trained = Recommender.fit; monkeypatch.setattr(Recommender, 'fit', lambda *a, **k: pytest.fail('trained again')); assert go('prior').count('prior seed 0') == 2; go('record')
     plain,prior = ([l for l in read_ledger(tmp_path/f) if l['kind']=='run'] for f in ('kept.jsonl', 'kept_prior.jsonl')); assert [l['label'] for l in plain] == ['sasrec', 'llm-init'] and [l['label'] for l in prior] == ['sasrec, prior', 'llm-init, prior'] and all('prior' in l['options'] for l in prior)
-    assert {l['table'] for l in read_ledger(tmp_path/'kept.jsonl') if l['kind']=='row'} == {'more'} and {l['table'] for l in read_ledger(tmp_path/'kept_prior.jsonl') if l['kind']=='row'} == {'prior'} and all(l['metrics']['valid']['full']['overall']['NDCG@10'] >= k['metrics']['valid']['full']['overall']['NDCG@10']-1e-3 for k,l in zip(plain, prior))
+    assert {l['table'] for l in read_ledger(tmp_path/'kept_rows.jsonl') if l['kind']=='row'} == {'more'} and {l['table'] for l in read_ledger(tmp_path/'kept_prior.jsonl') if l['kind']=='row'} == {'prior'} and all(l['metrics']['valid']['full']['overall']['NDCG@10'] >= k['metrics']['valid']['full']['overall']['NDCG@10']-1e-3 for k,l in zip(plain, prior))
     kept = [(tmp_path/f).read_bytes() for f in ('kept.jsonl', 'kept_prior.jsonl')]; (tmp_path/'out').rename(tmp_path/'first'); assert '4 runs taken over' in go('take'); go('record'); assert kept == [(tmp_path/f).read_bytes() for f in ('kept.jsonl', 'kept_prior.jsonl')]
 
 def test_a_balance_is_for_models_with_two_views(tmp_path, monkeypatch, capsys):
@@ -99,7 +99,7 @@ def test_a_record_is_of_one_moment(tmp_path, monkeypatch, capsys):
     def go(what): monkeypatch.setattr(sys, 'argv', ['comparison.py', what, '--root', str(tmp_path/'data'), '--folder', str(tmp_path/'out'), '--data', 'llmesr_fashion_ids', '--systems', 'pop', '--seeds', '1', '--trials', '1', '--to', str(tmp_path/'kept.jsonl')]); comparison.main()
     def later(*a):                                                                        # a run that another process ends while this one records
         for name,done,given in searched(*a): yield name,[*done, *((e, dict(l, key='f'*16)) for e,l in done)],given
-    go('ids'); monkeypatch.setattr(comparison, 'searched', later); go('record'); kept = read_ledger(tmp_path/'kept.jsonl'); assert [l['kind'] for l in kept] == ['run', 'row'] and kept[0]['key'] == kept[1]['key']
+    go('ids'); monkeypatch.setattr(comparison, 'searched', later); go('record'); kept = comparison.recorded(tmp_path/'kept.jsonl'); assert [l['kind'] for l in kept] == ['run', 'row'] and kept[0]['key'] == kept[1]['key']
 
 def test_a_table_for_ids_takes_the_options_chosen_on_text(tmp_path):
     (r,) = [r for r in comparison.tables(tmp_path)['ids'] if r.label == 'melt' and r.data.endswith('fashion_ids')]; assert r.base.data.endswith('beauty_5core') and comparison.applied(r, r.base, 1).data == r.data
